@@ -1,0 +1,4 @@
+//! A throw-away network namespace with a veth pair, and the XDP program that fills an XSKMAP's sockets.
+
+pub mod netns;
+pub mod sys;

@@ -1,0 +1,275 @@
+//! The way out: route, source, neighbour; headers pushed in front of the payload, L4 down to L2.
+
+use core::net::IpAddr;
+
+use linerate_frame::{Batch, Frame, HEADROOM_BYTES, Pool};
+use linerate_tcp::{Instant, Segment, Sent, Sink};
+use linerate_wire::checksum::Sum;
+use linerate_wire::emit::Push;
+use linerate_wire::{FlowKey, MacAddr};
+
+use crate::config::Link;
+use crate::counters::Counters;
+use crate::drop_reason::DropReason;
+use crate::limits::TTL;
+use crate::neigh::{NeighTable, Resolved};
+use crate::route::RouteTable;
+use crate::stack::Stack;
+
+/// Where a connection's packets go, as far as it is known; looked up again when a table has changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Path {
+    mac: Option<MacAddr>,
+    neigh_generation: u32,
+    route_generation: u32,
+}
+
+/// The egress of one connection for one call: a [`Sink`] for its TCB.
+pub(crate) struct Egress<'a> {
+    pub batch: &'a mut Batch,
+    pub neigh: &'a mut NeighTable,
+    pub routes: &'a RouteTable,
+    pub counters: &'a mut Counters,
+    pub ip_id: &'a mut u16,
+    pub link: Link,
+    pub key: FlowKey,
+    pub path: &'a mut Path,
+    pub now: Instant,
+}
+
+/// Where a packet is to go on the link.
+enum Hop {
+    /// Straight out: no link layer, or the neighbour's address.
+    Raw,
+    Mac(MacAddr),
+    /// Wait for this neighbour.
+    Pending(IpAddr),
+    Nowhere(DropReason),
+}
+
+impl Egress<'_> {
+    fn hop(&mut self) -> Hop {
+        if self.link == Link::RawIp {
+            return Hop::Raw;
+        }
+        let generations = (self.neigh.generation(), self.routes.generation());
+        if let (Some(mac), true) =
+            (self.path.mac, (self.path.neigh_generation, self.path.route_generation) == generations)
+        {
+            return Hop::Mac(mac);
+        }
+        let hop = next_hop(self.link, self.routes, self.neigh, self.key.remote, self.now);
+        if let Hop::Mac(mac) = hop {
+            // The lookup itself may have moved the generation.
+            *self.path = Path {
+                mac: Some(mac),
+                neigh_generation: self.neigh.generation(),
+                route_generation: generations.1,
+            };
+        }
+        hop
+    }
+
+    /// Pushes the headers of `segment` in front of `payload` (start and length within the chunk). Returns where the
+    /// packet starts, `None` if the headroom is too small.
+    fn push(
+        &mut self,
+        chunk: &mut [u8],
+        payload: (usize, usize),
+        segment: &Segment,
+        sum: Sum,
+        hop: &Hop,
+    ) -> Option<usize> {
+        let mut p = Push::new(chunk, payload.0, payload.0 + payload.1).ok()?;
+        let key = &self.key;
+        p.tcp(&tcp_emit(key, segment), key.local, key.remote, Some(sum)).ok()?;
+        *self.ip_id = self.ip_id.wrapping_add(1);
+        push_ip(&mut p, key.local, key.remote, linerate_wire::IPPROTO_TCP, TTL, *self.ip_id).ok()?;
+        if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
+            p.eth(src, *dst, None, key.remote.is_ipv6()).ok()?;
+        }
+        Some(p.start())
+    }
+
+    /// Sends a segment that no TCB keeps account of (RST, ACK of TIME-WAIT). Lost if there is no frame for it.
+    pub fn reply(&mut self, pool: &mut Pool, segment: &Segment) {
+        if self.control(pool, segment) == Sent::Yes {
+            self.counters.tcp_segs_out += 1;
+        }
+    }
+
+    fn hand_over(&mut self, pool: &mut Pool, frame: Frame, hop: Hop) {
+        match hop {
+            Hop::Raw | Hop::Mac(_) => self.push_batch(pool, frame),
+            Hop::Pending(ip) => {
+                if let Err(dropped) = self.neigh.enqueue(ip, frame) {
+                    self.counters.drop(DropReason::NeighQueueFull);
+                    pool.free(dropped);
+                }
+            }
+            Hop::Nowhere(reason) => {
+                self.counters.drop(reason);
+                pool.free(frame);
+            }
+        }
+    }
+
+    fn push_batch(&mut self, pool: &mut Pool, frame: Frame) {
+        self.counters.tx_packets += 1;
+        self.counters.tx_bytes += frame.len() as u64;
+        self.batch.push(pool.send(frame));
+    }
+}
+
+impl Sink for Egress<'_> {
+    fn room(&self) -> bool {
+        self.batch.room() > 0
+    }
+
+    fn control(&mut self, pool: &mut Pool, segment: &Segment) -> Sent {
+        if !self.room() {
+            return Sent::NotNow;
+        }
+        let Some(mut frame) = pool.alloc() else {
+            self.counters.drop(DropReason::NoFrame);
+            return Sent::NotNow;
+        };
+        let hop = self.hop();
+        let at = HEADROOM_BYTES as usize;
+        let Some(chunk) = pool.writable(&mut frame) else { unreachable!("a fresh frame is not transmitting") };
+        let Some(start) = self.push(chunk, (at, 0), segment, Sum::ZERO, &hop) else {
+            unreachable!("headroom holds every header, see HEADROOM_BYTES")
+        };
+        pool.set_range(&mut frame, start, at - start);
+        self.hand_over(pool, frame, hop);
+        Sent::Yes
+    }
+
+    fn data(&mut self, pool: &mut Pool, segment: &Segment, frame: &mut Frame, sum: Sum) -> Sent {
+        if !self.room() {
+            return Sent::NotNow;
+        }
+        let hop = self.hop();
+        let (at, len) = (frame.start(), frame.len());
+        if !matches!(hop, Hop::Raw | Hop::Mac(_)) {
+            return self.data_waits(pool, segment, frame, sum, hop);
+        }
+        // A frame whose last transmission is not complete must not change: its headers would.
+        let Some(chunk) = pool.writable(frame) else { return Sent::NotNow };
+        let Some(start) = self.push(chunk, (at, len), segment, sum, &hop) else {
+            unreachable!("headroom holds every header, see HEADROOM_BYTES")
+        };
+        let Some(tx) = pool.lend(frame, start, at + len - start) else { unreachable!("was writable just now") };
+        self.counters.tx_packets += 1;
+        self.counters.tx_bytes += tx.len() as u64;
+        self.counters.tcp_bytes_out += len as u64;
+        self.batch.push(tx);
+        Sent::Yes
+    }
+}
+
+impl Egress<'_> {
+    /// The neighbour is being asked for: a copy waits in its queue, the frame stays where it is kept until acked.
+    fn data_waits(&mut self, pool: &mut Pool, segment: &Segment, frame: &Frame, sum: Sum, hop: Hop) -> Sent {
+        if let Hop::Nowhere(reason) = hop {
+            self.counters.drop(reason);
+            return Sent::Yes;
+        }
+        let Some(mut copy) = pool.alloc() else { return Sent::NotNow };
+        let (at, len) = (HEADROOM_BYTES as usize, frame.len());
+        let Some(chunk) = pool.writable(&mut copy) else { unreachable!("a fresh frame is not transmitting") };
+        chunk[at..at + len].copy_from_slice(pool.bytes(frame));
+        let Some(start) = self.push(chunk, (at, len), segment, sum, &hop) else {
+            unreachable!("headroom holds every header, see HEADROOM_BYTES")
+        };
+        pool.set_range(&mut copy, start, at + len - start);
+        self.hand_over(pool, copy, hop);
+        Sent::Yes
+    }
+}
+
+fn next_hop(link: Link, routes: &RouteTable, neigh: &mut NeighTable, dst: IpAddr, now: Instant) -> Hop {
+    if link == Link::RawIp {
+        return Hop::Raw;
+    }
+    let Some(route) = routes.lookup(dst) else { return Hop::Nowhere(DropReason::NoRoute) };
+    let ip = route.next_hop(dst);
+    match neigh.lookup(ip, now.0) {
+        Resolved::Mac(mac) => Hop::Mac(mac),
+        Resolved::Pending => Hop::Pending(ip),
+        Resolved::Unreachable => Hop::Nowhere(DropReason::NeighFailed),
+    }
+}
+
+fn tcp_emit<'a>(key: &FlowKey, s: &'a Segment) -> linerate_wire::tcp::TcpEmit<'a> {
+    linerate_wire::tcp::TcpEmit {
+        src_port: key.local_port,
+        dst_port: key.remote_port,
+        seq: s.seq.0,
+        ack: s.ack.0,
+        flags: s.flags,
+        window: s.wnd,
+        urgent: 0,
+        options: &s.options,
+    }
+}
+
+impl Stack {
+    /// Sends an IP packet that is not a connection's: `frame` holds the L4 message (its range), with headroom.
+    pub(crate) fn send_ip(&mut self, mut frame: Frame, src: IpAddr, dst: IpAddr, protocol: u8, ttl: u8, now: Instant) {
+        let hop = next_hop(self.link, &self.routes, &mut self.neigh, dst, now);
+        self.ip_id = self.ip_id.wrapping_add(1);
+        let (at, len, id) = (frame.start(), frame.len(), self.ip_id);
+        let pushed = self.pool.writable(&mut frame).and_then(|chunk| {
+            let mut p = Push::new(chunk, at, at + len).ok()?;
+            push_ip(&mut p, src, dst, protocol, ttl, id).ok()?;
+            if let (Link::Ethernet(mac), Hop::Mac(to)) = (self.link, &hop) {
+                p.eth(mac, *to, None, dst.is_ipv6()).ok()?;
+            }
+            Some(p.start())
+        });
+        let Some(start) = pushed else { return self.drop_frame(frame, DropReason::TxRefused) };
+        self.pool.set_range(&mut frame, start, at + len - start);
+        match hop {
+            Hop::Raw | Hop::Mac(_) => self.transmit(frame),
+            Hop::Pending(ip) => {
+                if let Err(dropped) = self.neigh.enqueue(ip, frame) {
+                    self.drop_frame(dropped, DropReason::NeighQueueFull);
+                }
+            }
+            Hop::Nowhere(reason) => self.drop_frame(frame, reason),
+        }
+    }
+
+    /// A complete link-layer frame leaves.
+    pub(crate) fn transmit(&mut self, frame: Frame) {
+        if self.batch.room() == 0 {
+            return self.drop_frame(frame, DropReason::QdiscFull);
+        }
+        self.counters.tx_packets += 1;
+        self.counters.tx_bytes += frame.len() as u64;
+        let tx = self.pool.send(frame);
+        self.batch.push(tx);
+    }
+
+    /// Packets whose neighbour became known leave now.
+    pub(crate) fn flush_resolved(&mut self) {
+        let Link::Ethernet(src) = self.link else { return };
+        while self.batch.room() > 0 {
+            let Some((mut frame, mac)) = self.neigh.take_resolved() else { return };
+            let (at, len) = (frame.start(), frame.len());
+            let pushed = self.pool.writable(&mut frame).and_then(|chunk| {
+                let ipv6 = chunk[at] >> 4 == 6;
+                let mut p = Push::new(chunk, at, at + len).ok()?;
+                p.eth(src, mac, None, ipv6).ok()?;
+                Some(p.start())
+            });
+            let Some(start) = pushed else {
+                self.drop_frame(frame, DropReason::TxRefused);
+                continue;
+            };
+            self.pool.set_range(&mut frame, start, at + len - start);
+            self.transmit(frame);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The connections of a stack and the table that finds them.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use linerate_tcp::{Instant, Tcb, TimeWait};
+use linerate_wire::FlowKey;
+use linerate_wire::flow_key::HashKey;
+
+use crate::egress::Path;
+use crate::flow::table::FlowTable;
+use crate::flow::{FlowId, ListenerId};
+use crate::limits::TIME_WAIT_CONNS_MAX;
+
+/// A connection.
+pub(crate) struct Conn {
+    pub tcb: Tcb,
+    pub key: FlowKey,
+    pub path: Path,
+    pub generation: u32,
+    /// Where it came from, until it is accepted.
+    pub pending_at: Option<ListenerId>,
+    /// It is in the list of connections to run output for.
+    pub dirty: bool,
+    /// It is in the list of connections with events.
+    pub ready: bool,
+}
+
+struct Waiting {
+    key: FlowKey,
+    tw: TimeWait,
+}
+
+/// What the table holds for a key.
+pub(crate) enum Found {
+    Conn(u32),
+    TimeWait(u32),
+}
+
+/// A slot of the table with this bit is an index into `waiting`.
+const WAITING: u32 = 1 << 31;
+
+/// Connections by slot, and TIME-WAIT entries, found by their key.
+pub(crate) struct Flows {
+    table: FlowTable,
+    hash_key: HashKey,
+    pub conns: Vec<Option<Conn>>,
+    free: Vec<u32>,
+    generation: u32,
+    waiting: Vec<Option<Waiting>>,
+    waiting_free: Vec<u32>,
+    /// In the order of their end: all wait equally long.
+    waiting_order: VecDeque<(u32, Instant)>,
+    len: usize,
+}
+
+impl Flows {
+    pub fn new(hash_key: HashKey) -> Self {
+        Self {
+            table: FlowTable::new(),
+            hash_key,
+            conns: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            waiting: Vec::new(),
+            waiting_free: Vec::new(),
+            waiting_order: VecDeque::new(),
+            len: 0,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn waiting_len(&self) -> usize {
+        self.waiting.len() - self.waiting_free.len()
+    }
+
+    pub fn find(&self, key: &FlowKey) -> Option<Found> {
+        let slot = self.table.find(key.hash_keyed(&self.hash_key), |slot| self.key_of(slot) == Some(key))?;
+        Some(if slot & WAITING != 0 { Found::TimeWait(slot & !WAITING) } else { Found::Conn(slot) })
+    }
+
+    fn key_of(&self, slot: u32) -> Option<&FlowKey> {
+        if slot & WAITING != 0 {
+            self.waiting[(slot & !WAITING) as usize].as_ref().map(|w| &w.key)
+        } else {
+            self.conns[slot as usize].as_ref().map(|c| &c.key)
+        }
+    }
+
+    fn insert_slot(&mut self, key: &FlowKey, slot: u32) {
+        let Self { table, hash_key, conns, waiting, .. } = self;
+        table.insert(key.hash_keyed(hash_key), slot, |slot| {
+            let key = match slot & WAITING {
+                0 => conns[slot as usize].as_ref().map(|c| &c.key),
+                _ => waiting[(slot & !WAITING) as usize].as_ref().map(|w| &w.key),
+            };
+            key.expect("every slot of the table is occupied").hash_keyed(hash_key)
+        });
+    }
+
+    fn remove_slot(&mut self, key: &FlowKey, slot: u32) {
+        self.table.remove(key.hash_keyed(&self.hash_key), |s| s == slot);
+    }
+
+    pub fn insert(&mut self, key: FlowKey, tcb: Tcb, pending_at: Option<ListenerId>) -> FlowId {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let conn =
+            Conn { tcb, key, path: Path::default(), generation, pending_at, dirty: false, ready: false };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.conns[slot as usize] = Some(conn);
+                slot
+            }
+            None => {
+                self.conns.push(Some(conn));
+                self.conns.len() as u32 - 1
+            }
+        };
+        self.insert_slot(&key, slot);
+        self.len += 1;
+        FlowId { slot, generation }
+    }
+
+    pub fn remove(&mut self, slot: u32) -> Conn {
+        let conn = self.conns[slot as usize].take().expect("slot is occupied");
+        self.remove_slot(&conn.key, slot);
+        self.free.push(slot);
+        self.len -= 1;
+        conn
+    }
+
+    pub fn get(&self, id: FlowId) -> Option<&Conn> {
+        self.conns.get(id.slot as usize)?.as_ref().filter(|c| c.generation == id.generation)
+    }
+
+    pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Conn> {
+        self.conns.get_mut(id.slot as usize)?.as_mut().filter(|c| c.generation == id.generation)
+    }
+
+    /// What is left of a connection waits for 2 MSL. Above the limit the oldest goes early.
+    pub fn insert_waiting(&mut self, key: FlowKey, tw: TimeWait) {
+        if self.waiting_len() >= TIME_WAIT_CONNS_MAX {
+            self.drop_oldest_waiting();
+        }
+        let index = match self.waiting_free.pop() {
+            Some(i) => {
+                self.waiting[i as usize] = Some(Waiting { key, tw });
+                i
+            }
+            None => {
+                self.waiting.push(Some(Waiting { key, tw }));
+                self.waiting.len() as u32 - 1
+            }
+        };
+        self.insert_slot(&key, index | WAITING);
+        self.waiting_order.push_back((index, tw.expires));
+    }
+
+    pub fn waiting(&self, index: u32) -> &TimeWait {
+        &self.waiting[index as usize].as_ref().expect("found in the table").tw
+    }
+
+    pub fn remove_waiting(&mut self, index: u32) {
+        let w = self.waiting[index as usize].take().expect("found in the table");
+        self.remove_slot(&w.key, index | WAITING);
+        self.waiting_free.push(index);
+    }
+
+    fn drop_oldest_waiting(&mut self) {
+        while let Some((index, expires)) = self.waiting_order.pop_front() {
+            if self.is_waiting_until(index, expires) {
+                self.remove_waiting(index);
+                return;
+            }
+        }
+    }
+
+    /// The order queue may name entries that were reopened, or whose place another has taken since.
+    fn is_waiting_until(&self, index: u32, expires: Instant) -> bool {
+        self.waiting[index as usize].as_ref().is_some_and(|w| w.tw.expires == expires)
+    }
+
+    pub fn next_waiting_deadline(&self) -> Option<Instant> {
+        self.waiting_order.front().map(|(_, at)| *at)
+    }
+
+    pub fn expire_waiting(&mut self, now: Instant) {
+        while let Some((index, expires)) = self.waiting_order.front().copied() {
+            if expires > now {
+                return;
+            }
+            self.waiting_order.pop_front();
+            if self.is_waiting_until(index, expires) {
+                self.remove_waiting(index);
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The network stack of one core, sans-IO: frames and time in, frames out.
+//!
+//! A [`Stack`] owns a pool of frames, an interface's addresses, routes and neighbours, a flow table, connections
+//! and listeners. It knows no port, no thread and no clock: the same bytes at the same times give the same run.
+//! Read [`ingress`] top down, then [`egress`] bottom up.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+pub mod config;
+pub mod limits;
+pub mod stack;
+
+pub mod ingress;
+mod arp_nd;
+pub mod flow;
+mod icmp;
+mod tcp_in;
+
+pub mod sock;
+
+pub mod egress;
+
+pub mod addr;
+pub mod neigh;
+pub mod route;
+
+pub mod counters;
+pub mod drop_reason;
+pub mod wheel;
+
+pub use config::{Link, StackConfig};
+pub use counters::Counters;
+pub use drop_reason::DropReason;
+pub use flow::owner::Owners;
+pub use flow::{FlowId, ListenerId};
+pub use ingress::Ingress;
+pub use linerate_tcp::{Events, Instant, State, TcpConfig, TcpError};
+pub use sock::SockError;
+pub use stack::Stack;

@@ -1,0 +1,27 @@
+//! Every bound of the stack, with its origin.
+
+/// Connections in TIME-WAIT at most; above it the oldest goes early (Linux bounds them too: tcp_max_tw_buckets).
+/// 64 bytes each.
+pub const TIME_WAIT_CONNS_MAX: usize = 1 << 17;
+
+/// Default time to live and hop limit: RFC 1700's 64.
+pub const TTL: u8 = 64;
+
+/// ICMP errors and RSTs to nobody's segments, a second (RFC 4443 2.4 (f), RFC 1812 4.3.2.8): a token bucket.
+pub const ICMP_ERRORS_PER_SEC: u64 = 1000;
+/// Burst of that bucket.
+pub const ICMP_ERRORS_BURST: u64 = 50;
+
+/// Below this share of the region's frames free (1/8), received payload is copied to the heap and its frame given
+/// back, before anything is dropped.
+pub const SHORT_OF_FRAMES_SHIFT: u32 = 3;
+
+/// First port for outgoing connections; RFC 6056 section 3.2 asks for the whole range 1024 to 65535.
+pub const EPHEMERAL_PORT_FIRST: u16 = 1024;
+/// Ports tried before an active open gives up.
+pub const EPHEMERAL_PORT_TRIES: u32 = 64;
+
+/// Ethernet, IP and TCP headers without options: what the MTU loses to fixed headers, IPv4 (RFC 9293 MUST-67).
+pub const IPV4_TCP_HEADER_BYTES: u16 = 40;
+/// The same for IPv6.
+pub const IPV6_TCP_HEADER_BYTES: u16 = 60;

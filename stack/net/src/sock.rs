@@ -1,0 +1,268 @@
+//! What an application on this core can do with connections and listeners.
+
+use core::net::IpAddr;
+
+use linerate_tcp::time_wait::TimeWait;
+use linerate_tcp::{Events, Instant, Segment, Tcb, TcpError};
+use linerate_wire::FlowKey;
+
+use crate::flow::lookup::{Conn, Found};
+use crate::flow::{FlowId, ListenerId};
+use crate::limits::{EPHEMERAL_PORT_FIRST, EPHEMERAL_PORT_TRIES};
+use crate::stack::Stack;
+
+/// Why a call was refused; in brackets what POSIX calls it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SockError {
+    /// Somebody listens there (EADDRINUSE).
+    AddrInUse,
+    /// Not an address of ours (EADDRNOTAVAIL).
+    AddrNotAvailable,
+    /// No route there (ENETUNREACH).
+    Unreachable,
+    /// Broadcast, multicast or unspecified destination (EINVAL; RFC 9293 MUST-46).
+    InvalidDestination,
+    /// No free port (EADDRNOTAVAIL).
+    NoPort,
+}
+
+impl core::fmt::Display for SockError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::AddrInUse => "address in use: somebody listens there",
+            Self::AddrNotAvailable => "not an address of this stack",
+            Self::Unreachable => "no route to that address",
+            Self::InvalidDestination => "TCP can't connect to a broadcast, multicast or unspecified address",
+            Self::NoPort => "no free local port towards that address",
+        })
+    }
+}
+
+impl core::error::Error for SockError {}
+
+impl Stack {
+    /// Passive OPEN on `port` of `addr`, or of all our addresses. `backlog`: handshakes under way and connections
+    /// not accepted yet, at most.
+    ///
+    /// # Errors
+    /// [`SockError::AddrInUse`], [`SockError::AddrNotAvailable`].
+    pub fn listen(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Result<ListenerId, SockError> {
+        if addr.is_some_and(|a| !self.addrs.is_local(a)) {
+            return Err(SockError::AddrNotAvailable);
+        }
+        self.listeners.add(addr, port, backlog).ok_or(SockError::AddrInUse)
+    }
+
+    /// Stops listening. Connections that were not accepted are aborted.
+    pub fn close_listener(&mut self, id: ListenerId, now: Instant) {
+        let Some(listener) = self.listeners.remove(id) else { return };
+        for flow in listener.queue {
+            self.abort(flow, now);
+        }
+    }
+
+    /// A listener that has connections to accept, each told once a connection.
+    pub fn next_accepting(&mut self) -> Option<ListenerId> {
+        self.accepting.pop_front()
+    }
+
+    /// The oldest complete connection of a listener.
+    pub fn accept(&mut self, id: ListenerId) -> Option<FlowId> {
+        let flow = self.listeners.get_mut(id)?.queue.pop_front()?;
+        if let Some(conn) = self.flows.get_mut(flow) {
+            // What happened before it was accepted is told now.
+            conn.ready = conn.tcb.has_events();
+            if conn.ready {
+                self.ready.push_back(flow);
+            }
+        }
+        Some(flow)
+    }
+
+    /// Active OPEN; [`Events::CONNECTED`] or [`Events::CLOSED`] tells how it ended.
+    ///
+    /// # Errors
+    /// All of [`SockError`] but `AddrInUse`.
+    pub fn connect(&mut self, remote: IpAddr, port: u16, now: Instant) -> Result<FlowId, SockError> {
+        let broadcast = matches!(remote, IpAddr::V4(a) if self.addrs.is_broadcast_v4(a) || a.is_broadcast());
+        if remote.is_multicast() || remote.is_unspecified() || broadcast || port == 0 {
+            return Err(SockError::InvalidDestination);
+        }
+        let route = self.routes.lookup(remote).ok_or(SockError::Unreachable)?;
+        let local = route.prefsrc.or_else(|| self.addrs.source_for(remote)).ok_or(SockError::AddrNotAvailable)?;
+        let mut key = FlowKey { local, remote, local_port: 0, remote_port: port };
+        key.local_port = self.ephemeral_port(&key).ok_or(SockError::NoPort)?;
+        let opening = self.opening(&key, now);
+        let tcb = Tcb::connect(&self.tcp_cfg, &opening, now);
+        self.counters.tcp_connects += 1;
+        let id = self.flows.insert(key, tcb, None);
+        self.mark_dirty(id.slot);
+        Ok(id)
+    }
+
+    /// RFC 6056 algorithm 3: an offset that is secret for each destination, and a counter; with several cores, one
+    /// of the ports whose flow hashes to this core.
+    fn ephemeral_port(&mut self, key: &FlowKey) -> Option<u16> {
+        let range = u16::MAX as u32 - EPHEMERAL_PORT_FIRST as u32 + 1;
+        let offset = key.hash_keyed(&linerate_wire::flow_key::HashKey([self.secret[3], self.secret[2]])) as u32;
+        for _ in 0..EPHEMERAL_PORT_TRIES {
+            let n = offset.wrapping_add(self.next_port) % range;
+            self.next_port = self.next_port.wrapping_add(1);
+            let candidate = FlowKey { local_port: EPHEMERAL_PORT_FIRST + n as u16, ..*key };
+            let foreign = self.owners.as_ref().is_some_and(|o| o.other(&candidate).is_some());
+            let listening = self.listeners.find(key.local, candidate.local_port).is_some();
+            if !foreign && !listening && self.flows.find(&candidate).is_none() {
+                return Some(candidate.local_port);
+            }
+        }
+        None
+    }
+
+    /// The next connection with events, and the events. A connection that is gone by now is passed over.
+    pub fn next_ready(&mut self) -> Option<(FlowId, Events)> {
+        loop {
+            let id = self.ready.pop_front()?;
+            let Some(conn) = self.flows.get_mut(id) else { continue };
+            conn.ready = false;
+            let events = conn.tcb.take_events();
+            if !events.is_empty() {
+                return Some((id, events));
+            }
+        }
+    }
+
+    fn tcb(&self, id: FlowId) -> Option<&Tcb> {
+        self.flows.get(id).map(|c| &c.tcb)
+    }
+
+    /// Both ends of a connection; `None` if it is gone.
+    pub fn flow_key(&self, id: FlowId) -> Option<&FlowKey> {
+        self.flows.get(id).map(|c| &c.key)
+    }
+
+    /// The oldest unread bytes, in the frame they came in. Empty: none, now or ever ([`at_eof`](Self::at_eof)).
+    pub fn recv(&self, id: FlowId) -> &[u8] {
+        self.tcb(id).map_or(&[], |t| t.recv(&self.pool))
+    }
+
+    /// Bytes that can be read.
+    pub fn readable(&self, id: FlowId) -> usize {
+        self.tcb(id).map_or(0, Tcb::readable)
+    }
+
+    /// No more bytes will come: the peer has closed its side, or the connection is gone.
+    pub fn at_eof(&self, id: FlowId) -> bool {
+        self.tcb(id).is_none_or(Tcb::at_eof)
+    }
+
+    /// Why a connection ended, if not by agreement.
+    pub fn error(&self, id: FlowId) -> Option<TcpError> {
+        self.tcb(id).and_then(Tcb::error)
+    }
+
+    /// The state, `None` if the connection is gone.
+    pub fn state(&self, id: FlowId) -> Option<linerate_tcp::State> {
+        self.tcb(id).map(Tcb::state)
+    }
+
+    /// A snapshot of a connection.
+    pub fn info(&self, id: FlowId) -> Option<linerate_tcp::info::TcpInfo> {
+        self.tcb(id).map(Tcb::info)
+    }
+
+    /// Room for bytes to send.
+    pub fn room(&self, id: FlowId) -> usize {
+        self.tcb(id).map_or(0, Tcb::room)
+    }
+
+    /// Bytes written and not acknowledged yet.
+    pub fn unacked(&self, id: FlowId) -> usize {
+        self.tcb(id).map_or(0, Tcb::unacked)
+    }
+
+    /// Changes a connection and has its output run in this turn.
+    fn change<R>(&mut self, id: FlowId, f: impl FnOnce(&mut Conn, &mut linerate_frame::Pool) -> R) -> Option<R> {
+        let conn = self.flows.get_mut(id)?;
+        let r = f(conn, &mut self.pool);
+        self.mark_dirty(id.slot);
+        Some(r)
+    }
+
+    /// The `n` oldest bytes were read.
+    pub fn consume(&mut self, id: FlowId, n: usize) {
+        self.change(id, |c, pool| c.tcb.consume(pool, n));
+    }
+
+    /// Copies what fits of `data` into frames to send. After less than all of it [`Events::WRITABLE`] tells of room.
+    pub fn write(&mut self, id: FlowId, data: &[u8]) -> usize {
+        self.change(id, |c, pool| c.tcb.write(pool, data)).unwrap_or(0)
+    }
+
+    /// Moves received payload of `from` into the send queue of `to` (they may be the same), whole frames, without a
+    /// copy where a frame fits a segment. Returns the bytes moved: fewer than could be read when `to` is full, and
+    /// then [`Events::WRITABLE`] tells of room.
+    pub fn splice(&mut self, from: FlowId, to: FlowId) -> usize {
+        let mut moved = 0;
+        while let Some(room) = self.tcb(to).map(Tcb::room) {
+            let Some(conn) = self.flows.get_mut(from) else { break };
+            let Some(chunk) = conn.tcb.take_chunk(room) else { break };
+            let len = chunk.len();
+            let Some(conn) = self.flows.get_mut(to) else { unreachable!("had room just now") };
+            conn.tcb.give_chunk(&mut self.pool, chunk);
+            moved += len;
+        }
+        if self.readable(from) > 0 {
+            self.change(to, |c, _| c.tcb.want_room());
+        }
+        if moved > 0 {
+            self.mark_dirty(from.slot);
+            self.mark_dirty(to.slot);
+        }
+        moved
+    }
+
+    /// No more will be written; what is queued goes out, then FIN. Reading goes on.
+    pub fn shutdown(&mut self, id: FlowId) {
+        self.change(id, |c, _| c.tcb.shutdown());
+    }
+
+    /// Turns Nagle's algorithm off or on.
+    pub fn set_nodelay(&mut self, id: FlowId, nodelay: bool) {
+        self.change(id, |c, _| c.tcb.set_nodelay(nodelay));
+    }
+
+    /// Lets go of a connection; it ends by itself (with RST if bytes were left unread).
+    pub fn close(&mut self, id: FlowId, now: Instant) {
+        self.end(id, now, |tcb, env| tcb.close(env));
+    }
+
+    /// Drops a connection at once, with RST.
+    pub fn abort(&mut self, id: FlowId, now: Instant) {
+        self.end(id, now, |tcb, env| tcb.abort(env));
+    }
+
+    fn end(
+        &mut self,
+        id: FlowId,
+        now: Instant,
+        f: impl FnOnce(&mut Tcb, &mut linerate_tcp::Env) -> Option<Segment>,
+    ) {
+        if self.flows.get(id).is_none() {
+            return;
+        }
+        let Some((conn, mut env, mut egress)) = self.conn_env(id.slot, now) else { return };
+        if let Some(rst) = f(&mut conn.tcb, &mut env) {
+            egress.reply(env.pool, &rst);
+        }
+        self.mark_dirty(id.slot);
+        self.settle(id.slot);
+    }
+
+    pub(crate) fn find(&self, key: &FlowKey) -> Option<Found> {
+        self.flows.find(key)
+    }
+
+    pub(crate) fn waiting(&self, index: u32) -> &TimeWait {
+        self.flows.waiting(index)
+    }
+}

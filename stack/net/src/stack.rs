@@ -1,0 +1,402 @@
+//! The stack of one core: what it owns, and its turn.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::hash::Hasher;
+use core::net::IpAddr;
+
+use linerate_frame::{Batch, Frame, Pool};
+use linerate_tcp::{Env, Instant, SeqNum, State, TcpCounters, TimeWait};
+use linerate_wire::FlowKey;
+use linerate_wire::flow_key::HashKey;
+use siphasher::sip::SipHasher13;
+
+use crate::addr::{AddrError, AddrSet, IfAddr};
+use crate::config::{Link, StackConfig};
+use crate::counters::Counters;
+use crate::drop_reason::DropReason;
+use crate::egress::Egress;
+use crate::flow::listeners::Listeners;
+use crate::flow::lookup::Flows;
+use crate::flow::owner::Owners;
+use crate::flow::{FlowId, ListenerId};
+use crate::icmp::RateLimit;
+use crate::limits::{IPV4_TCP_HEADER_BYTES, IPV6_TCP_HEADER_BYTES, SHORT_OF_FRAMES_SHIFT};
+use crate::neigh::NeighTable;
+use crate::route::{Route, RouteError, RouteTable};
+use crate::wheel::Wheel;
+
+/// What can be wrong with a configuration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigError {
+    /// An address.
+    Addr(AddrError),
+    /// A route.
+    Route(RouteError),
+    /// RFC 791's smallest is 68; nothing useful fits below 576 (RFC 9293's default MSS plus headers).
+    MtuTooSmall(u16),
+}
+
+impl core::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Addr(e) => write!(f, "address: {e}"),
+            Self::Route(e) => write!(f, "route: {e}"),
+            Self::MtuTooSmall(mtu) => write!(f, "MTU {mtu} is smaller than 576"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+/// See the crate.
+pub struct Stack {
+    pub(crate) pool: Pool,
+    pub(crate) batch: Batch,
+    pub(crate) link: Link,
+    pub(crate) mtu: u16,
+    pub(crate) addrs: AddrSet,
+    pub(crate) routes: RouteTable,
+    pub(crate) neigh: NeighTable,
+    pub(crate) flows: Flows,
+    pub(crate) listeners: Listeners,
+    pub(crate) owners: Option<Owners>,
+    pub(crate) wheel: Wheel,
+    /// Connections to run output for.
+    pub(crate) dirty: Vec<u32>,
+    /// Its twin while the list is worked off: nothing is allocated in a turn.
+    dirty_spare: Vec<u32>,
+    /// Connections with events for the application.
+    pub(crate) ready: VecDeque<FlowId>,
+    /// Listeners with connections to accept.
+    pub(crate) accepting: VecDeque<ListenerId>,
+    pub(crate) tcp_cfg: linerate_tcp::TcpConfig,
+    pub(crate) secret: [u64; 4],
+    pub(crate) counters: Counters,
+    pub(crate) tcp_counters: TcpCounters,
+    pub(crate) icmp_limit: RateLimit,
+    pub(crate) short_of_frames_below: usize,
+    pub(crate) ip_id: u16,
+    /// Active opens, for the search of a port (RFC 6056).
+    pub(crate) next_port: u32,
+}
+
+impl Stack {
+    /// A stack with its frames.
+    ///
+    /// # Errors
+    /// If an address or a route of the configuration is impossible, or the MTU below 576.
+    pub fn new(cfg: StackConfig, pool: Pool, now: Instant) -> Result<Self, ConfigError> {
+        if cfg.mtu < 576 {
+            return Err(ConfigError::MtuTooSmall(cfg.mtu));
+        }
+        let mut addrs = AddrSet::new();
+        for a in &cfg.addrs {
+            addrs.add(*a).map_err(ConfigError::Addr)?;
+        }
+        let mut routes = RouteTable::new();
+        for r in cfg.routes {
+            routes.add(r).map_err(ConfigError::Route)?;
+        }
+        let [k0, k1, seed, _] = cfg.secret;
+        Ok(Self {
+            short_of_frames_below: pool.free_len() >> SHORT_OF_FRAMES_SHIFT,
+            pool,
+            batch: Batch::default(),
+            link: cfg.link,
+            mtu: cfg.mtu,
+            addrs,
+            routes,
+            neigh: NeighTable::new(cfg.resolver, seed, now.0),
+            flows: Flows::new(HashKey([k0, k1])),
+            listeners: Listeners::default(),
+            owners: None,
+            wheel: Wheel::new(now.0),
+            dirty: Vec::new(),
+            dirty_spare: Vec::new(),
+            ready: VecDeque::new(),
+            accepting: VecDeque::new(),
+            tcp_cfg: cfg.tcp,
+            secret: cfg.secret,
+            counters: Counters::default(),
+            tcp_counters: TcpCounters::default(),
+            icmp_limit: RateLimit::default(),
+            ip_id: seed as u16,
+            next_port: (seed >> 16) as u32,
+        })
+    }
+
+    /// This core's frames.
+    pub fn pool(&mut self) -> &mut Pool {
+        &mut self.pool
+    }
+
+    /// This core's frames, and what it wants to send, for a port.
+    pub fn pool_and_batch(&mut self) -> (&mut Pool, &mut Batch) {
+        (&mut self.pool, &mut self.batch)
+    }
+
+    /// Which flows belong to other cores.
+    pub fn set_owners(&mut self, owners: Owners) {
+        self.owners = Some(owners);
+    }
+
+    /// The neighbour table (for a mirror of the kernel's).
+    pub fn neigh(&mut self) -> &mut NeighTable {
+        &mut self.neigh
+    }
+
+    /// Our addresses.
+    pub fn addrs(&self) -> impl Iterator<Item = &IfAddr> {
+        self.addrs.iter()
+    }
+
+    /// Our routes.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
+    }
+
+    /// Connections, TIME-WAIT not counted.
+    pub fn conns(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Connections in TIME-WAIT.
+    pub fn time_waits(&self) -> usize {
+        self.flows.waiting_len()
+    }
+
+    /// Everything counted so far.
+    pub fn counters(&self) -> Counters {
+        let mut c = self.counters.clone();
+        let t = &self.tcp_counters;
+        c.tcp_segs_out += t.segs_out;
+        c.tcp_fast_path = t.fast_path;
+        c.tcp_retransmits = t.retransmits;
+        c.tcp_timeouts = t.timeouts;
+        c.tcp_rsts_out += t.rsts_out;
+        c
+    }
+
+    /// TCP's own counters.
+    pub fn tcp_counters(&self) -> &TcpCounters {
+        &self.tcp_counters
+    }
+
+    /// Counts a loss that happened outside (a handoff ring that is full) and takes the frame home.
+    pub fn drop_frame(&mut self, frame: Frame, reason: DropReason) {
+        self.counters.drop(reason);
+        self.pool.free(frame);
+    }
+
+    /// Frames that the stack holds, counted where they are: a walk over connections and neighbours.
+    pub fn frames_held(&self) -> usize {
+        let conns: usize = self.flows.conns.iter().flatten().map(|c| c.tcb.frames_held()).sum();
+        conns + self.neigh.frames_held()
+    }
+
+    /// Is there work that does not wait for a packet or a timer?
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.ready.is_empty() || !self.accepting.is_empty() || !self.batch.is_empty()
+    }
+
+    /// When [`on_timers`](Self::on_timers) is needed next, whatever happens on the wire.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let tw = self.flows.next_waiting_deadline().map(|t| t.0);
+        let next = [self.wheel.next_deadline(), self.neigh.next_deadline(), tw];
+        next.into_iter().flatten().min().map(Instant)
+    }
+
+    /// Does everything that is due.
+    pub fn on_timers(&mut self, now: Instant) {
+        while let Some(slot) = self.wheel.expire(now.0) {
+            self.on_conn_timer(slot, now);
+        }
+        self.poll_neighbours(now);
+        self.flows.expire_waiting(now);
+    }
+
+    fn on_conn_timer(&mut self, slot: u32, now: Instant) {
+        let Some((conn, mut env, mut egress)) = self.conn_env(slot, now) else { return };
+        if conn.tcb.next_deadline() > now {
+            // The deadline moved out since the wheel was armed.
+            self.settle(slot);
+            return;
+        }
+        let more = conn.tcb.on_deadline(&mut env, &mut egress);
+        if more {
+            self.mark_dirty(slot);
+        }
+        self.settle(slot);
+    }
+
+    /// Runs output for every connection that something happened to, as far as the batch has room.
+    pub fn output(&mut self, now: Instant) {
+        self.flush_resolved();
+        if self.dirty.is_empty() {
+            return;
+        }
+        let spare = core::mem::take(&mut self.dirty_spare);
+        let mut list = core::mem::replace(&mut self.dirty, spare);
+        let mut done = 0;
+        for slot in &list {
+            if self.batch.room() == 0 {
+                break;
+            }
+            done += 1;
+            let slot = *slot;
+            let Some((conn, mut env, mut egress)) = self.conn_env(slot, now) else { continue };
+            // The slot may have changed hands since it was listed: then there is nothing to do for it.
+            if !core::mem::take(&mut conn.dirty) {
+                continue;
+            }
+            if conn.tcb.output(&mut env, &mut egress) {
+                self.mark_dirty(slot);
+            }
+            self.settle(slot);
+        }
+        // What found no room, then what could not finish, for the next turn.
+        list.drain(..done);
+        list.append(&mut self.dirty);
+        self.dirty_spare = core::mem::replace(&mut self.dirty, list);
+    }
+
+    /// A connection together with what its TCB's calls need.
+    pub(crate) fn conn_env(
+        &mut self,
+        slot: u32,
+        now: Instant,
+    ) -> Option<(&mut crate::flow::lookup::Conn, Env<'_>, Egress<'_>)> {
+        let conn = self.flows.conns.get_mut(slot as usize)?.as_mut()?;
+        let env = Env {
+            now,
+            short_of_frames: self.pool.free_len() < self.short_of_frames_below,
+            pool: &mut self.pool,
+            cfg: &self.tcp_cfg,
+            counters: &mut self.tcp_counters,
+        };
+        let egress = Egress {
+            batch: &mut self.batch,
+            neigh: &mut self.neigh,
+            routes: &self.routes,
+            counters: &mut self.counters,
+            ip_id: &mut self.ip_id,
+            link: self.link,
+            key: conn.key,
+            path: conn.path,
+            now,
+        };
+        Some((conn, env, egress))
+    }
+
+    pub(crate) fn mark_dirty(&mut self, slot: u32) {
+        if let Some(conn) = &mut self.flows.conns[slot as usize]
+            && !conn.dirty
+        {
+            conn.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    /// After anything happened to a connection: its events become known, its timer is armed, and if it is over its
+    /// place is free.
+    pub(crate) fn settle(&mut self, slot: u32) {
+        let Some(conn) = &mut self.flows.conns[slot as usize] else { return };
+        let state = conn.tcb.state();
+        if let Some(listener) = conn.pending_at {
+            match state {
+                State::SynReceived => {}
+                State::Closed => {
+                    // A handshake that failed never was a connection.
+                    if let Some(l) = self.listeners.get_mut(listener) {
+                        l.half_open -= 1;
+                    }
+                    self.release(slot);
+                    return;
+                }
+                _ => {
+                    conn.pending_at = None;
+                    let id = FlowId { slot, generation: conn.generation };
+                    self.counters.tcp_accepts += 1;
+                    match self.listeners.get_mut(listener) {
+                        Some(l) => {
+                            l.half_open -= 1;
+                            l.queue.push_back(id);
+                            conn.ready = true; // told by accept, not by the ready list
+                            self.accepting.push_back(listener);
+                        }
+                        None => self.abort(id, Instant(0)),
+                    }
+                    let Some(conn) = &mut self.flows.conns[slot as usize] else { return };
+                    arm(&mut self.wheel, slot, conn.tcb.next_deadline());
+                    return;
+                }
+            }
+        }
+        if conn.tcb.is_detached() {
+            match state {
+                State::Closed => return self.release(slot),
+                State::TimeWait => {
+                    let tw = TimeWait::of(&conn.tcb, conn.tcb.next_deadline());
+                    let key = conn.key;
+                    self.release(slot);
+                    self.flows.insert_waiting(key, tw);
+                    return;
+                }
+                _ => {}
+            }
+        } else if conn.tcb.has_events() && !conn.ready {
+            conn.ready = true;
+            self.ready.push_back(FlowId { slot, generation: conn.generation });
+        }
+        arm(&mut self.wheel, slot, conn.tcb.next_deadline());
+    }
+
+    /// Forgets a connection; its frames go home.
+    pub(crate) fn release(&mut self, slot: u32) {
+        let mut conn = self.flows.remove(slot);
+        conn.tcb.release(&mut self.pool);
+        self.wheel.cancel(slot);
+    }
+
+    /// MSS to announce towards `remote`: RFC 9293 MUST-67.
+    pub(crate) fn local_mss(&self, remote: IpAddr) -> u16 {
+        let mtu = self.routes.lookup(remote).and_then(|r| r.mtu).unwrap_or(self.mtu).min(self.mtu);
+        mtu - if remote.is_ipv4() { IPV4_TCP_HEADER_BYTES } else { IPV6_TCP_HEADER_BYTES }
+    }
+
+    /// RFC 6528: M + F(localip, localport, remoteip, remoteport, secret), M a 4 us clock; and the offset of the
+    /// timestamps clock (RFC 7323 section 5.4), which depends on the addresses alone so that TIME-WAIT can compare
+    /// a new incarnation's timestamps with the old one's (RFC 6191).
+    pub(crate) fn opening(&self, key: &FlowKey, now: Instant) -> linerate_tcp::Opening {
+        let [_, _, k0, k1] = self.secret;
+        let f = key.hash_keyed(&HashKey([k0, k1]));
+        let m = (now.0 / 4_000) as u32;
+        let pair = FlowKey { local_port: 0, remote_port: 0, ..*key };
+        linerate_tcp::Opening {
+            iss: SeqNum((f as u32).wrapping_add(m)),
+            ts_offset: pair.hash_keyed(&HashKey([k1, k0])) as u32,
+            local_mss: self.local_mss(key.remote),
+            ipv6: key.remote.is_ipv6(),
+        }
+    }
+
+    /// A secret-keyed hash for choices that must not be guessed.
+    pub(crate) fn keyed(&self, salt: u64) -> u64 {
+        let mut h = SipHasher13::new_with_keys(self.secret[2], self.secret[3]);
+        h.write_u64(salt);
+        h.finish()
+    }
+}
+
+/// The wheel fires a connection's slot at or before its deadline: it is armed anew only for an earlier one, so that
+/// a deadline that moves out with every ACK costs nothing.
+fn arm(wheel: &mut Wheel, slot: u32, deadline: Instant) {
+    match deadline.armed() {
+        Some(at) if wheel.deadline(slot).is_none_or(|armed| at.0 < armed) => {
+            wheel.ensure(slot);
+            wheel.arm(slot, at.0);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,197 @@
+//! A TCP segment meets its connection, its listener, or nobody: RFC 9293 section 3.10.7.
+
+use linerate_frame::Frame;
+use linerate_tcp::{Disposition, Instant, Segment, SegmentIn, SeqNum, Tcb, TcpDrop};
+use linerate_wire::FlowKey;
+use linerate_wire::parse::{NetInfo, Parsed};
+use linerate_wire::tcp::{TcpFlags, parse_tcp};
+use linerate_wire::tcp_options::parse_options;
+
+use crate::drop_reason::DropReason;
+use crate::egress::{Egress, Path};
+use crate::flow::ListenerId;
+use crate::flow::lookup::Found;
+use crate::ingress::Ingress;
+use crate::stack::Stack;
+
+impl Stack {
+    pub(crate) fn tcp_in(
+        &mut self,
+        mut frame: Frame,
+        parsed: Parsed,
+        net: NetInfo,
+        handed: bool,
+        now: Instant,
+    ) -> Ingress {
+        let l4 = &self.pool.bytes(&frame)[parsed.l4_off as usize..parsed.end as usize];
+        let header = match parse_tcp(l4) {
+            Ok(h) => h,
+            Err(_) => {
+                self.drop_frame(frame, DropReason::ParseTcp);
+                return Ingress::Done;
+            }
+        };
+        let key = FlowKey {
+            local: net.dst,
+            remote: net.src,
+            local_port: header.dst_port,
+            remote_port: header.src_port,
+        };
+        let found = self.find(&key);
+        // A flow that is in our table is ours; for any other the indirection table speaks.
+        if found.is_none()
+            && !handed
+            && let Some(owner) = self.owners.as_ref().and_then(|o| o.other(&key))
+        {
+            return Ingress::Handoff { frame, parsed, owner };
+        }
+        if !self.addrs.is_local(net.dst) {
+            // MUST-57
+            self.drop_frame(frame, DropReason::BroadcastTcp);
+            return Ingress::Done;
+        }
+        let data_off = header.data_off_bytes as usize;
+        let options = parse_options(&l4[20..data_off]);
+        if !self.l4_sum_ok(&frame, &parsed, &net) {
+            self.drop_frame(frame, DropReason::CsumL4);
+            return Ingress::Done;
+        }
+        self.counters.tcp_segs_in += 1;
+        frame.truncate(parsed.end as usize);
+        frame.advance(parsed.l4_off as usize + data_off);
+        let seg = SegmentIn::new(&header, options, frame.len() as u32);
+        match found {
+            Some(Found::Conn(slot)) => self.conn_in(slot, &key, seg, frame, now),
+            Some(Found::TimeWait(index)) => self.time_wait_in(index, &key, seg, frame, now),
+            None => self.listener_in(&key, seg, frame, now),
+        }
+        Ingress::Done
+    }
+
+    fn conn_in(&mut self, slot: u32, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
+        let Some((conn, mut env, mut egress)) = self.conn_env(slot, now) else { return };
+        let mut payload = Some(frame);
+        let disposition = conn.tcb.on_segment(&seg, &mut payload, &mut env);
+        let mut reopen = false;
+        match disposition {
+            Disposition::Done => {}
+            Disposition::Drop(why) => egress.counters.drop(tcp_drop(why)),
+            Disposition::Reply(segment) => egress.reply(env.pool, &segment),
+            Disposition::Reopen => reopen = true,
+        }
+        if reopen {
+            // TIME-WAIT that the application has not let go of yet, and the SYN of a new incarnation: the old one
+            // is over for the application, too.
+            let snd_nxt = conn.tcb.info().snd_nxt;
+            self.release(slot);
+            if let Some(frame) = payload {
+                self.open(key, seg, frame, Some(snd_nxt), now);
+            }
+            return;
+        }
+        if let Some(frame) = payload {
+            self.pool.free(frame);
+        }
+        self.mark_dirty(slot);
+        self.settle(slot);
+    }
+
+    fn time_wait_in(&mut self, index: u32, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
+        let tw = self.waiting(index);
+        match tw.on_segment(&seg) {
+            Disposition::Reopen => {
+                let snd_nxt = tw.snd_nxt;
+                self.flows.remove_waiting(index);
+                self.open(key, seg, frame, Some(snd_nxt), now);
+                return;
+            }
+            Disposition::Reply(segment) => self.reply(key, &segment, now),
+            Disposition::Drop(_) | Disposition::Done => self.counters.drop(DropReason::TimeWait),
+        }
+        self.pool.free(frame);
+    }
+
+    /// 3.10.7.1 and 3.10.7.2: no connection. A listener takes a SYN; all else is answered by RST.
+    fn listener_in(&mut self, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
+        if seg.has(TcpFlags::SYN) && !seg.has(TcpFlags::ACK) && !seg.has(TcpFlags::RST) {
+            return self.open(key, seg, frame, None, now);
+        }
+        self.refuse_segment(key, &seg, DropReason::TcpClosed, now);
+        self.pool.free(frame);
+    }
+
+    /// A SYN: is anybody listening, with room? `after`: SND.NXT of the old incarnation in TIME-WAIT.
+    fn open(&mut self, key: &FlowKey, seg: SegmentIn, frame: Frame, after: Option<SeqNum>, now: Instant) {
+        // Data on a SYN is not used (no Fast Open): the peer sends it again.
+        self.pool.free(frame);
+        let Some(id) = self.listeners.find(key.local, key.local_port) else {
+            return self.refuse_segment(key, &seg, DropReason::NoListener, now);
+        };
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        if listener.is_full() {
+            // In silence: the peer tries again, and there may be room then (as BSD and Linux do).
+            return self.counters.drop(DropReason::ListenOverflow);
+        }
+        listener.half_open += 1;
+        self.accept_syn(id, key, &seg, after, now);
+    }
+
+    fn accept_syn(&mut self, id: ListenerId, key: &FlowKey, syn: &SegmentIn, after: Option<SeqNum>, now: Instant) {
+        let mut opening = self.opening(key, now);
+        if let Some(snd_nxt) = after {
+            // RFC 9293 section 3.6.1: beyond the largest sequence number of the previous incarnation.
+            opening.iss = opening.iss.max(snd_nxt + 0x1_0000);
+        }
+        let tcb = Tcb::accept(&self.tcp_cfg, &opening, syn, now);
+        let flow = self.flows.insert(*key, tcb, Some(id));
+        self.mark_dirty(flow.slot);
+    }
+
+    /// 3.10.7.1: RST, unless the segment is one.
+    fn refuse_segment(&mut self, key: &FlowKey, seg: &SegmentIn, reason: DropReason, now: Instant) {
+        self.counters.drop(reason);
+        if seg.has(TcpFlags::RST) || !self.icmp_limit.allow(now) {
+            return;
+        }
+        let rst = if seg.has(TcpFlags::ACK) {
+            Segment { seq: seg.ack, flags: TcpFlags::RST, ..Segment::default() }
+        } else {
+            Segment {
+                ack: seg.seq + seg.seq_len(),
+                flags: TcpFlags::RST | TcpFlags::ACK,
+                ..Segment::default()
+            }
+        };
+        self.counters.tcp_rsts_out += 1;
+        self.reply(key, &rst, now);
+    }
+
+    /// A segment of no connection.
+    fn reply(&mut self, key: &FlowKey, segment: &Segment, now: Instant) {
+        let mut egress = Egress {
+            batch: &mut self.batch,
+            neigh: &mut self.neigh,
+            routes: &self.routes,
+            counters: &mut self.counters,
+            ip_id: &mut self.ip_id,
+            link: self.link,
+            key: *key,
+            path: &mut Path::default(),
+            now,
+        };
+        egress.reply(&mut self.pool, segment);
+    }
+}
+
+fn tcp_drop(why: TcpDrop) -> DropReason {
+    match why {
+        TcpDrop::OutOfWindow => DropReason::OutOfWindow,
+        TcpDrop::OldDuplicate => DropReason::OldDuplicate,
+        TcpDrop::BadAck => DropReason::BadAck,
+        TcpDrop::Paws => DropReason::Paws,
+        TcpDrop::RstIgnored | TcpDrop::SynChallenged => DropReason::RstIgnored,
+        TcpDrop::NoAck | TcpDrop::NoSyn => DropReason::TcpNoAck,
+        TcpDrop::OooLimit => DropReason::OooLimit,
+        TcpDrop::Closed => DropReason::TcpClosed,
+    }
+}

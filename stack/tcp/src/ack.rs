@@ -1,0 +1,243 @@
+//! What an acknowledgment does: RFC 9293 section 3.10.7.4 (fifth), RFC 5681, 6675, 8985, 9937.
+
+use linerate_wire::tcp::TcpFlags;
+
+use crate::input::TcpDrop;
+use crate::limits::DUP_THRESH;
+use crate::prr::Prr;
+use crate::segment::SegmentIn;
+use crate::seq::SeqNum;
+use crate::snd::{EVER_RETRANS, LOST, RETRANS, SACKED};
+use crate::tcb::{Env, Events, Recovery, Rexmit, State, Tcb};
+
+/// What one ACK brought.
+#[derive(Default)]
+struct Delivery {
+    /// Payload bytes newly acknowledged or SACKed.
+    bytes: u32,
+    /// RTT of the youngest segment delivered that was sent once, ns.
+    rtt: Option<u64>,
+    /// Something was SACKed that was not.
+    sacked: bool,
+}
+
+impl Tcb {
+    /// The ACK field of an acceptable segment.
+    pub(crate) fn on_ack(&mut self, seg: &SegmentIn, env: &mut Env) -> Result<(), TcpDrop> {
+        if seg.ack.after(self.snd_nxt) || seg.ack.before(self.snd_una - self.max_snd_wnd) {
+            // RFC 5961 section 5.2
+            self.challenge_ack(env);
+            return Err(TcpDrop::BadAck);
+        }
+        if seg.ack.before(self.snd_una) {
+            return Ok(());
+        }
+        let window_moved = self.update_window(seg);
+        let prior_pipe = self.snd.pipe;
+        let acked = seg.ack.since(self.snd_una);
+        let mut d = Delivery::default();
+        if acked > 0 {
+            self.release_acked(seg.ack, &mut d, env);
+        }
+        if self.sack_on && !seg.options.sack.is_empty() {
+            self.take_sack(seg, &mut d, env);
+        }
+        if let Some(rtt) = d.rtt {
+            self.rtt.sample(rtt);
+        }
+        let is_dup = acked == 0
+            && seg.payload_len == 0
+            && !window_moved
+            && !seg.has(TcpFlags::FIN)
+            && self.flight() > 0;
+        self.detect_loss(acked, is_dup, &d, env);
+        self.react(acked, prior_pipe, &d, env);
+        if acked > 0 {
+            self.retries = 0;
+            self.rtt.backoff = 0;
+            if self.rack.tlp_end.is_some_and(|end| seg.ack.at_or_after(end)) {
+                self.rack.tlp_end = None;
+            }
+            if self.rexmit != Rexmit::Reorder || self.recovery == Recovery::Open {
+                self.arm_rexmit(env.now);
+            }
+            if self.wants_room && self.snd.bytes <= self.snd_buf / 2 {
+                self.wants_room = false;
+                self.raise(Events::WRITABLE);
+            }
+            self.on_fin_acked(env);
+        } else if window_moved {
+            self.arm_rexmit(env.now);
+        }
+        Ok(())
+    }
+
+    /// SND.WND follows the segment that is newest by SEG.SEQ, then SEG.ACK. Returns whether it changed.
+    fn update_window(&mut self, seg: &SegmentIn) -> bool {
+        let newer = self.snd_wl1.before(seg.seq)
+            || (self.snd_wl1 == seg.seq && self.snd_wl2.at_or_before(seg.ack));
+        if !newer {
+            return false;
+        }
+        let wnd = (seg.wnd as u32) << self.snd_wscale;
+        let moved = wnd != self.snd_wnd;
+        self.snd_wnd = wnd;
+        self.max_snd_wnd = self.max_snd_wnd.max(wnd);
+        self.snd_wl1 = seg.seq;
+        self.snd_wl2 = seg.ack;
+        moved
+    }
+
+    /// Frames that were acknowledged go home.
+    fn release_acked(&mut self, ack: SeqNum, d: &mut Delivery, env: &mut Env) {
+        let before = self.snd.bytes;
+        let mut sacked_before = 0;
+        while let Some(seg) = self.snd.pop_acked(env.pool, ack) {
+            if seg.has(SACKED) {
+                sacked_before += seg.len();
+            } else {
+                self.rack.delivered(&seg, env.now, self.rtt.min_rtt);
+                if !seg.has(EVER_RETRANS) {
+                    d.rtt = Some(env.now.since(seg.sent_at));
+                }
+            }
+            env.pool.free(seg.frame);
+        }
+        d.bytes += before - self.snd.bytes - sacked_before;
+        self.snd_una = ack;
+    }
+
+    /// RFC 2018 section 5, RFC 2883 section 5.
+    fn take_sack(&mut self, seg: &SegmentIn, d: &mut Delivery, env: &mut Env) {
+        let first = seg.options.sack.as_slice().iter().copied().next();
+        for (start, end) in seg.options.sack.as_slice().iter().copied() {
+            let (start, end) = (SeqNum(start), SeqNum(end));
+            if !start.before(end) || end.after(self.snd_nxt) {
+                continue;
+            }
+            if end.at_or_before(seg.ack) {
+                // D-SACK: a retransmission was spurious, so there is reordering (RFC 8985 section 6.2 step 4).
+                if Some((start.0, end.0)) == first {
+                    self.rack.reordering_seen = true;
+                    self.rack.reo_wnd_mult = self.rack.reo_wnd_mult.max(1).saturating_add(1).min(64);
+                }
+                continue;
+            }
+            let mut i = self.snd.index_after(start);
+            while i < self.snd.unsent {
+                let s = &self.snd.segs[i];
+                if s.end().after(end) {
+                    break;
+                }
+                if s.seq.at_or_after(start) && !s.has(SACKED) {
+                    self.rack.delivered(s, env.now, self.rtt.min_rtt);
+                    if !s.has(EVER_RETRANS) && d.rtt.is_none() {
+                        d.rtt = Some(env.now.since(s.sent_at));
+                    }
+                    d.bytes += s.len();
+                    d.sacked = true;
+                    self.snd.mark(i, SACKED, LOST | RETRANS);
+                }
+                i += 1;
+            }
+        }
+    }
+
+    /// Marks what is lost; enters fast recovery with the first loss.
+    fn detect_loss(&mut self, acked: u32, is_dup: bool, d: &Delivery, env: &mut Env) {
+        if self.sack_on {
+            // Without a hole above SND.UNA there is nothing to find.
+            if self.snd.sacked > 0 || self.recovery != Recovery::Open {
+                self.rack_detect(env);
+            }
+            let _ = d;
+            return;
+        }
+        // Without SACK: RFC 5681 section 3.2 and RFC 6582.
+        if is_dup {
+            self.dup_acks = self.dup_acks.saturating_add(1);
+            if self.dup_acks as u32 == DUP_THRESH && self.recovery == Recovery::Open && self.snd.unsent > 0
+                // RFC 6582 section 3.2 step 2: not for duplicates of an earlier recovery's window
+                && self.snd_una.after(self.recover)
+            {
+                self.snd.mark(0, LOST, RETRANS);
+            }
+        } else if acked > 0 {
+            let partial = matches!(self.recovery, Recovery::Fast(_)) && self.snd_una.before(self.recover);
+            if partial && self.snd.unsent > 0 {
+                self.snd.mark(0, LOST, RETRANS);
+            }
+            self.dup_acks = if partial { self.dup_acks.saturating_sub(1) } else { 0 };
+        }
+    }
+
+    /// RACK, and its timer for what is not yet late.
+    pub(crate) fn rack_detect(&mut self, env: &mut Env) {
+        let in_recovery = self.recovery != Recovery::Open;
+        let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt, self.rtt.srtt, in_recovery, self.snd.sacked);
+        match self.rack.detect_loss(&mut self.snd, env.now, reo_wnd) {
+            Some(wait) => {
+                self.rexmit = Rexmit::Reorder;
+                self.rexmit_at = env.now + wait.max(1);
+            }
+            None if self.rexmit == Rexmit::Reorder => self.arm_rexmit(env.now),
+            None => {}
+        }
+    }
+
+    /// The window's answer to this ACK.
+    fn react(&mut self, acked: u32, prior_pipe: u32, d: &Delivery, env: &mut Env) {
+        if self.recovery != Recovery::Open && self.snd_una.at_or_after(self.recover) {
+            if let Recovery::Fast(_) = self.recovery {
+                self.cc.cwnd = self.cc.ssthresh;
+            }
+            self.recovery = Recovery::Open;
+            self.dup_acks = 0;
+        }
+        if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 {
+            self.enter_fast_recovery(prior_pipe);
+        }
+        match &mut self.recovery {
+            Recovery::Fast(prr) => {
+                let safe = acked > 0 && self.snd.lost_unsent == 0;
+                // Without SACK each duplicate ACK delivered one segment (RFC 9937 section 5).
+                let delivered =
+                    if self.sack_on || acked > 0 { d.bytes } else { self.smss as u32 };
+                let pipe = self.snd.pipe.saturating_sub(self.dup_acks as u32 * self.smss as u32);
+                self.cc.cwnd = prr.on_ack(delivered, pipe, self.cc.ssthresh, self.smss as u32, safe);
+            }
+            Recovery::Open | Recovery::Loss => {
+                if acked > 0 {
+                    let limited = self.cwnd_limited
+                        || (self.cc.in_slow_start() && prior_pipe.saturating_mul(2) >= self.cc.cwnd);
+                    self.cc.on_ack(acked, env.now, self.rtt.srtt, limited);
+                }
+            }
+        }
+    }
+
+    /// RFC 6675 section 5 step 4, RFC 9937 section 6.
+    pub(crate) fn enter_fast_recovery(&mut self, prior_pipe: u32) {
+        self.cc.on_loss(self.flight());
+        self.recover = self.snd_nxt;
+        self.recovery = Recovery::Fast(Prr { recover_fs: prior_pipe.max(1), ..Prr::default() });
+    }
+
+    /// Our FIN was acknowledged: the state moves on.
+    fn on_fin_acked(&mut self, env: &mut Env) {
+        if !self.fin_sent || self.snd_una != self.snd_nxt {
+            return;
+        }
+        match self.state {
+            State::FinWait1 => {
+                self.state = State::FinWait2;
+                if self.detached {
+                    self.linger_at = env.now + crate::limits::FIN_WAIT_2_NS;
+                }
+            }
+            State::Closing => self.enter_time_wait(env),
+            State::LastAck => self.die(env, None),
+            _ => {}
+        }
+    }
+}

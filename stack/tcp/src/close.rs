@@ -1,0 +1,50 @@
+//! Closing: RFC 9293 sections 3.6 and 3.10.4, 3.10.5.
+
+use crate::limits::FIN_WAIT_2_NS;
+use crate::segment::Segment;
+use crate::tcb::{Env, State, Tcb, TcpError};
+
+impl Tcb {
+    /// The application lets go. Queued bytes and FIN still go out; the connection ends by itself. With unread bytes
+    /// it is aborted instead, so that the peer learns they are lost (RFC 9293 SHLD-3, RFC 2525 section 2.17): the
+    /// RST to send is returned.
+    pub fn close(&mut self, env: &mut Env) -> Option<Segment> {
+        if self.detached {
+            return None;
+        }
+        self.detached = true;
+        match self.state {
+            State::Closed => {
+                self.release(env.pool);
+                None
+            }
+            State::SynSent => {
+                self.die(env, None);
+                None
+            }
+            _ if self.recv.bytes > 0 => self.abort(env),
+            State::FinWait2 => {
+                self.linger_at = env.now + FIN_WAIT_2_NS;
+                None
+            }
+            _ => {
+                self.shutdown();
+                None
+            }
+        }
+    }
+
+    /// ABORT: everything is dropped; the RST to send, if the peer knows of the connection.
+    pub fn abort(&mut self, env: &mut Env) -> Option<Segment> {
+        self.detached = true;
+        let rst = match self.state {
+            State::Closed | State::SynSent | State::TimeWait => None,
+            _ => Some(self.rst_segment()),
+        };
+        self.die(env, Some(TcpError::Aborted));
+        if rst.is_some() {
+            env.counters.rsts_out += 1;
+        }
+        rst
+    }
+}

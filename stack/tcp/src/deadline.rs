@@ -1,0 +1,119 @@
+//! Time passes: delayed ACK, retransmission, probes, keep-alive, the end of waiting.
+
+use crate::limits::{DATA_RETRIES, KEEPALIVE_INTERVAL_NS, KEEPALIVE_PROBES, SYN_RETRIES, SYNACK_RETRIES};
+use crate::output::Probe;
+use crate::segment::Sink;
+use crate::snd::{LOST, RETRANS, SACKED};
+use crate::tcb::{Env, Recovery, Rexmit, State, Tcb, TcpError};
+use crate::time::Instant;
+
+impl Tcb {
+    /// When [`on_deadline`](Self::on_deadline) wants to be called; [`Instant::NEVER`] if nothing is pending.
+    #[inline]
+    pub fn next_deadline(&self) -> Instant {
+        self.rexmit_at.min(self.ack_at).min(self.linger_at).min(self.keepalive_at)
+    }
+
+    /// Does what is due at `env.now` and sends what follows from it. `true`: the sink had no room for all of it.
+    pub fn on_deadline(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
+        let now = env.now;
+        if self.linger_at <= now {
+            // 2 MSL are over, or nobody will ever read what FIN-WAIT-2 waits for.
+            self.die(env, None);
+            return false;
+        }
+        if self.ack_at <= now {
+            self.ack_at = Instant::NEVER;
+            self.ack_now = true;
+        }
+        if self.keepalive_at <= now {
+            self.on_keepalive(env);
+        }
+        let mut probe = Probe::None;
+        if self.rexmit_at <= now {
+            self.rexmit_at = Instant::NEVER;
+            match self.rexmit {
+                Rexmit::Rto => self.on_rto(env),
+                Rexmit::TailProbe => probe = Probe::TailLoss,
+                Rexmit::Reorder => {
+                    let prior_pipe = self.snd.pipe;
+                    self.rack_detect(env);
+                    if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 {
+                        self.enter_fast_recovery(prior_pipe);
+                    }
+                }
+                Rexmit::Persist => {
+                    // MUST-37: as long as the peer acknowledges, the window may stay closed for ever; probes that
+                    // nobody answers count like retransmissions.
+                    if self.give_up(DATA_RETRIES, env) {
+                        return false;
+                    }
+                    self.rtt.back_off();
+                    probe = Probe::Window;
+                }
+            }
+        }
+        self.output_probing(probe, env, sink)
+    }
+
+    fn give_up(&mut self, limit: u8, env: &mut Env) -> bool {
+        if self.retries >= limit {
+            self.die(env, Some(TcpError::TimedOut));
+            return true;
+        }
+        self.retries += 1;
+        false
+    }
+
+    /// RFC 6298 (5.4) to (5.7), RFC 5681 section 3.1.
+    fn on_rto(&mut self, env: &mut Env) {
+        env.counters.timeouts += 1;
+        let limit = match self.state {
+            State::SynSent => SYN_RETRIES,
+            State::SynReceived => SYNACK_RETRIES,
+            _ => DATA_RETRIES,
+        };
+        let flight = self.flight();
+        if self.give_up(limit, env) {
+            return;
+        }
+        self.rtt.back_off();
+        self.rexmit = Rexmit::Rto;
+        self.rexmit_at = env.now + self.rtt.rto();
+        if matches!(self.state, State::SynSent | State::SynReceived) {
+            self.syn_due = true;
+            return;
+        }
+        // RFC 2018 section 8: a receiver that SACKed the very segment it now lacks has reneged.
+        let reneged = self.snd.segs.front().is_some_and(|s| s.has(SACKED));
+        for i in 0..self.snd.unsent {
+            if reneged {
+                self.snd.mark(i, LOST, RETRANS | SACKED);
+            } else if !self.snd.segs[i].has(SACKED) {
+                self.snd.mark(i, LOST, RETRANS);
+            }
+        }
+        self.fin_lost = self.fin_sent;
+        self.cc.on_rto(flight, self.retries == 1 && self.recovery != Recovery::Loss);
+        self.recovery = Recovery::Loss;
+        self.recover = self.snd_nxt;
+        self.dup_acks = 0;
+        self.rack.tlp_end = None;
+    }
+
+    fn on_keepalive(&mut self, env: &mut Env) {
+        let idle = env.cfg.keepalive_idle_ns.unwrap_or(crate::limits::KEEPALIVE_IDLE_NS);
+        let silent = env.now.since(self.last_recv_at);
+        if silent < idle && self.keepalive_probes == 0 {
+            self.keepalive_at = self.last_recv_at + idle;
+            return;
+        }
+        if self.keepalive_probes >= KEEPALIVE_PROBES {
+            self.die(env, Some(TcpError::TimedOut));
+            return;
+        }
+        self.keepalive_probes += 1;
+        self.keepalive_due = true;
+        self.keepalive_at = env.now + KEEPALIVE_INTERVAL_NS;
+    }
+}

@@ -1,0 +1,339 @@
+//! SEGMENT ARRIVES in the synchronized states: RFC 9293 section 3.10.7.4, in its order, with RFC 5961's changes.
+
+use linerate_frame::Frame;
+use linerate_wire::tcp::TcpFlags;
+
+use crate::limits::{CHALLENGE_ACK_INTERVAL_NS, TIME_WAIT_NS, TS_RECENT_AGE_NS};
+use crate::rcv::Chunk;
+use crate::reassembly::Inserted;
+use crate::segment::{Segment, SegmentIn};
+use crate::tcb::{Env, Events, State, Tcb, TcpError};
+use crate::time_wait::TimeWait;
+
+/// Why a segment was not used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TcpDrop {
+    /// Not in the window (an ACK tells the peer where it is).
+    OutOfWindow,
+    /// Nothing new in it.
+    OldDuplicate,
+    /// ACK of something never sent, or too old (RFC 5961 section 5).
+    BadAck,
+    /// Timestamp older than the last (RFC 7323 section 5), or missing.
+    Paws,
+    /// RST that does not hit RCV.NXT (RFC 5961 section 3), or was not asked for.
+    RstIgnored,
+    /// SYN in a synchronized state (RFC 5961 section 4).
+    SynChallenged,
+    /// No ACK bit.
+    NoAck,
+    /// Neither SYN nor RST in SYN-SENT.
+    NoSyn,
+    /// Too many out-of-order segments are held.
+    OooLimit,
+    /// The connection is closed.
+    Closed,
+}
+
+/// What became of a segment.
+#[derive(Clone, Debug)]
+pub enum Disposition {
+    /// It did what it came for.
+    Done,
+    /// It was not used.
+    Drop(TcpDrop),
+    /// It is answered by this segment, at once.
+    Reply(Segment),
+    /// TIME-WAIT gives its place to this SYN (RFC 9293 MAY-2, RFC 6191): open anew.
+    Reopen,
+}
+
+impl Tcb {
+    /// A segment for this connection. `payload` is the frame cut to the payload; it is taken if it is kept, and
+    /// else the caller's to free.
+    pub fn on_segment(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
+        if self.predicted(seg) {
+            return self.input_fast(seg, payload, env);
+        }
+        match self.state {
+            State::Closed => Disposition::Drop(TcpDrop::Closed),
+            State::SynSent => self.in_syn_sent(seg, env),
+            State::TimeWait => TimeWait::of(self, self.linger_at).on_segment(seg),
+            _ => self.in_synchronized(seg, payload, env),
+        }
+    }
+
+    fn in_synchronized(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
+        if let Some(d) = self.check_timestamp(seg, env) {
+            return d;
+        }
+        // First, check sequence number
+        if !self.is_acceptable(seg) {
+            return self.on_unacceptable(seg, env);
+        }
+        self.last_recv_at = env.now;
+        self.keepalive_probes = 0;
+        // Second, check the RST bit: RFC 5961 section 3.2
+        if seg.has(TcpFlags::RST) {
+            if seg.seq != self.rcv_nxt {
+                self.challenge_ack(env);
+                return Disposition::Drop(TcpDrop::RstIgnored);
+            }
+            self.on_reset(env);
+            return Disposition::Done;
+        }
+        // Fourth, check the SYN bit: RFC 5961 section 4.2
+        if seg.has(TcpFlags::SYN) {
+            self.challenge_ack(env);
+            return Disposition::Drop(TcpDrop::SynChallenged);
+        }
+        // Fifth, check the ACK field
+        if !seg.has(TcpFlags::ACK) {
+            return Disposition::Drop(TcpDrop::NoAck);
+        }
+        if self.state == State::SynReceived {
+            if seg.ack.at_or_before(self.snd_una) || seg.ack.after(self.snd_nxt) {
+                return Disposition::Reply(Segment { seq: seg.ack, flags: TcpFlags::RST, ..Segment::default() });
+            }
+            if self.retries == 0 {
+                self.rtt.sample(env.now.since(self.last_sent_at));
+            } else {
+                self.rtt.syn_was_lost();
+            }
+            self.snd_una = self.iss + 1;
+            self.snd_wnd = (seg.wnd as u32) << self.snd_wscale;
+            self.max_snd_wnd = self.snd_wnd;
+            self.snd_wl1 = seg.seq;
+            self.snd_wl2 = seg.ack;
+            self.establish(env);
+        }
+        self.note_timestamp(seg, env);
+        if let Err(why) = self.on_ack(seg, env) {
+            return Disposition::Drop(why);
+        }
+        if self.state == State::Closed {
+            return Disposition::Done;
+        }
+        // Seventh, process the segment text; eighth, check the FIN bit
+        if seg.payload_len > 0 || seg.has(TcpFlags::FIN) {
+            return self.on_text(seg, payload, env);
+        }
+        Disposition::Done
+    }
+
+    /// RFC 7323 section 5.3, R1 (before the sequence check), and section 3.2: a segment without the option is
+    /// dropped once it was agreed on. RST is exempt.
+    fn check_timestamp(&mut self, seg: &SegmentIn, env: &mut Env) -> Option<Disposition> {
+        if !self.ts_on || seg.has(TcpFlags::RST) {
+            return None;
+        }
+        let Some((tsval, _)) = seg.options.timestamps else {
+            return (!seg.has(TcpFlags::SYN)).then_some(Disposition::Drop(TcpDrop::Paws));
+        };
+        let older = (tsval.wrapping_sub(self.ts_recent) as i32) < 0;
+        if older && env.now.since(self.ts_recent_at) < TS_RECENT_AGE_NS {
+            self.ack_out_of_window(seg, env);
+            return Some(Disposition::Drop(TcpDrop::Paws));
+        }
+        None
+    }
+
+    /// RFC 7323 section 4.3 (2): TS.Recent follows the segment that spans Last.ACK.sent.
+    pub(crate) fn note_timestamp(&mut self, seg: &SegmentIn, env: &Env) {
+        if let (true, Some((tsval, _))) = (self.ts_on, seg.options.timestamps)
+            && seg.seq.at_or_before(self.last_ack_sent)
+        {
+            self.ts_recent = tsval;
+            self.ts_recent_at = env.now;
+        }
+    }
+
+    /// The four cases of RFC 9293 section 3.10.7.4, with two allowances: a segment without text may stand exactly
+    /// on the right edge (the ACK of a peer that has filled the window, its data being lost), and with a closed
+    /// window a segment at RCV.NXT gets its ACK field, RST and URG used (MUST-66), its text cut off in `on_text`.
+    fn is_acceptable(&self, seg: &SegmentIn) -> bool {
+        let end = seg.seq + seg.seq_len();
+        let not_old = if seg.seq_len() == 0 { end.at_or_after(self.rcv_nxt) } else { end.after(self.rcv_nxt) };
+        let edge = self.rcv_adv;
+        let not_beyond = if seg.seq_len() == 0 || self.rcv_wnd() == 0 {
+            seg.seq.at_or_before(edge)
+        } else {
+            seg.seq.before(edge)
+        };
+        not_old && not_beyond
+    }
+
+    fn on_unacceptable(&mut self, seg: &SegmentIn, env: &mut Env) -> Disposition {
+        if seg.has(TcpFlags::RST) {
+            return Disposition::Drop(TcpDrop::RstIgnored);
+        }
+        if self.state == State::SynReceived && seg.has(TcpFlags::SYN) && seg.seq == self.irs {
+            // The peer did not get our SYN-ACK.
+            self.syn_due = true;
+            return Disposition::Drop(TcpDrop::OldDuplicate);
+        }
+        let old = (seg.seq + seg.seq_len()).at_or_before(self.rcv_nxt);
+        if old && self.sack_on && seg.payload_len > 0 {
+            // RFC 2883: tell which bytes came twice.
+            self.sack.duplicate(seg.seq, seg.seq + seg.payload_len);
+        }
+        self.ack_out_of_window(seg, env);
+        Disposition::Drop(if old { TcpDrop::OldDuplicate } else { TcpDrop::OutOfWindow })
+    }
+
+    /// Text must be answered at once, so that the peer's retransmission ends; two stacks that answer each other's
+    /// bare ACKs would never end, so those are limited like challenge ACKs.
+    fn ack_out_of_window(&mut self, seg: &SegmentIn, env: &Env) {
+        if seg.seq_len() > 0 && !seg.has(TcpFlags::SYN) {
+            self.ack_now = true;
+        } else {
+            self.challenge_ack(env);
+        }
+    }
+
+    /// RFC 5961 section 7, limited per connection.
+    pub(crate) fn challenge_ack(&mut self, env: &Env) {
+        if self.challenged_at.0 == 0 || env.now.since(self.challenged_at) >= CHALLENGE_ACK_INTERVAL_NS {
+            self.challenged_at = env.now;
+            self.ack_now = true;
+        }
+    }
+
+    fn on_reset(&mut self, env: &mut Env) {
+        let error = match self.state {
+            // MUST-11: a passive open goes back to LISTEN without a word.
+            State::SynReceived if self.passive => None,
+            State::SynReceived => Some(TcpError::Refused),
+            State::Closing | State::LastAck | State::TimeWait => None,
+            _ => Some(TcpError::Reset),
+        };
+        self.die(env, error);
+    }
+
+    /// Segment text and FIN.
+    fn on_text(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
+        if !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
+            // The peer has sent its FIN: nothing can follow it.
+            return Disposition::Done;
+        }
+        let mut seq = seg.seq;
+        let mut fin = seg.has(TcpFlags::FIN);
+        if let Some(frame) = payload {
+            let skip = self.rcv_nxt.since(seq);
+            frame.advance(skip as usize);
+            seq += skip;
+            let fits = self.rcv_adv.since(seq) as usize;
+            if frame.len() > fits {
+                frame.truncate(fits);
+                fin = false;
+                self.ack_now = true;
+            }
+        }
+        let len = payload.as_ref().map_or(0, Frame::len) as u32;
+        if len > 0 {
+            if self.detached {
+                // SHLD-3: the application is gone; RST says that this data is lost.
+                let rst = self.rst_segment();
+                self.die(env, Some(TcpError::Aborted));
+                return Disposition::Reply(rst);
+            }
+            let frame = payload.take().expect("len > 0");
+            if seq == self.rcv_nxt {
+                self.take_in_order(frame, env);
+            } else if let Some(d) = self.take_out_of_order(seq, frame, env) {
+                return d;
+            }
+        }
+        if fin {
+            self.fin_at = Some(seg.seq + seg.payload_len);
+        }
+        if self.fin_at == Some(self.rcv_nxt) {
+            self.on_fin(env);
+        } else if fin {
+            self.ack_now = true;
+        }
+        Disposition::Done
+    }
+
+    pub(crate) fn take_in_order(&mut self, frame: Frame, env: &mut Env) {
+        self.rcv_nxt += frame.len() as u32;
+        env.counters.copied_out += env.short_of_frames as u64;
+        self.recv.push(Chunk::keep(frame, env.pool, env.short_of_frames));
+        if let Some(ooo) = &mut self.ooo {
+            while let Some(chunk) = ooo.pop_ready(env.pool, self.rcv_nxt) {
+                self.rcv_nxt += chunk.len() as u32;
+                self.recv.push(chunk);
+            }
+            // RFC 5681 section 4.2: what fills (a part of) a gap is acknowledged at once.
+            self.ack_now = true;
+            if ooo.is_empty() {
+                self.ooo = None;
+            }
+            self.sack.advance(self.rcv_nxt);
+        }
+        self.raise(Events::READABLE);
+        self.schedule_ack(env);
+    }
+
+    /// SHLD-18, SHLD-19: every second segment, or soon.
+    fn schedule_ack(&mut self, env: &Env) {
+        self.unacked_segs = self.unacked_segs.saturating_add(1);
+        if self.quickack > 0 {
+            self.quickack -= 1;
+            self.ack_now = true;
+        } else if self.unacked_segs >= 2 {
+            self.ack_now = true;
+        } else if self.ack_at.armed().is_none() {
+            self.ack_at = env.now + env.cfg.delack_ns;
+        }
+    }
+
+    fn take_out_of_order(&mut self, seq: crate::SeqNum, frame: Frame, env: &mut Env) -> Option<Disposition> {
+        // RFC 5681 section 4.2: at once, so that the peer hears of the gap.
+        self.ack_now = true;
+        env.counters.ooo_segs += 1;
+        let (len, short) = (frame.len() as u32, env.short_of_frames);
+        let chunk = Chunk::keep(frame, env.pool, short);
+        match self.ooo.get_or_insert_default().insert(env.pool, seq, chunk) {
+            Inserted::Range(start, end) => {
+                self.sack.add(start, end);
+                None
+            }
+            Inserted::Duplicate => {
+                if self.sack_on {
+                    self.sack.duplicate(seq, seq + len);
+                }
+                Some(Disposition::Drop(TcpDrop::OldDuplicate))
+            }
+            Inserted::Full => Some(Disposition::Drop(TcpDrop::OooLimit)),
+        }
+    }
+
+    fn on_fin(&mut self, env: &mut Env) {
+        self.rcv_nxt += 1;
+        self.fin_at = None;
+        self.fin_received = true;
+        self.ack_now = true;
+        if let Some(mut o) = self.ooo.take() {
+            o.clear(env.pool);
+        }
+        self.state = match self.state {
+            State::Established => State::CloseWait,
+            State::FinWait1 => State::Closing,
+            State::FinWait2 => State::TimeWait,
+            other => other,
+        };
+        if self.state == State::TimeWait {
+            self.enter_time_wait(env);
+        }
+        self.raise(Events::READABLE);
+    }
+
+    pub(crate) fn enter_time_wait(&mut self, env: &mut Env) {
+        self.state = State::TimeWait;
+        self.snd.clear(env.pool);
+        self.rexmit_at = crate::Instant::NEVER;
+        self.keepalive_at = crate::Instant::NEVER;
+        self.linger_at = env.now + TIME_WAIT_NS;
+    }
+}

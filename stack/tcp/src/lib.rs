@@ -1,0 +1,52 @@
+//! TCP, sans-IO: pure functions of segments and time. RFC 9293 and its companions.
+//!
+//! A [`Tcb`] takes segments ([`Tcb::on_segment`]), the application's calls ([`Tcb::write`], [`Tcb::recv`], ...)
+//! and the passing of time ([`Tcb::on_deadline`]); everything it wants to send leaves through
+//! [`Tcb::output`] into a [`Sink`]. It knows no address, no route and no clock.
+//!
+//! Payload is never copied in order: [`rcv`] holds the frames as they came. Written bytes are copied once,
+//! into the frame that will leave ([`snd`]), which is kept until it is acknowledged. One entry of the send
+//! queue is one frame is one segment.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+pub mod limits;
+pub mod seq;
+pub mod time;
+
+pub mod config;
+pub mod segment;
+pub mod tcb;
+
+mod ack;
+mod deadline;
+mod input;
+mod input_fast;
+pub mod open;
+mod rack;
+pub mod rcv;
+mod reassembly;
+mod sack;
+mod window;
+
+pub mod cc;
+mod close;
+mod keepalive;
+mod output;
+mod prr;
+pub mod rtt;
+pub mod snd;
+pub mod time_wait;
+
+pub mod info;
+
+pub use config::TcpConfig;
+pub use input::Disposition;
+pub use input::TcpDrop;
+pub use open::Opening;
+pub use segment::{Segment, SegmentIn, Sent, Sink};
+pub use seq::SeqNum;
+pub use tcb::{Env, Events, State, Tcb, TcpCounters, TcpError};
+pub use time::Instant;
+pub use time_wait::TimeWait;

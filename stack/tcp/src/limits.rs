@@ -1,0 +1,73 @@
+//! Every bound and constant of TCP, with its origin.
+
+use crate::time::{MS, SEC};
+
+/// Window scale shift at most: RFC 7323 section 2.3.
+pub const WSCALE_MAX: u8 = 14;
+/// MSS assumed when the peer says none, IPv4: RFC 9293 MUST-15.
+pub const MSS_DEFAULT_V4: u16 = 536;
+/// MSS assumed when the peer says none, IPv6: RFC 9293 MUST-15.
+pub const MSS_DEFAULT_V6: u16 = 1220;
+/// No segment is made smaller than this, whatever the peer's MSS option says: tiny MSS values are an attack
+/// (Linux's `tcp_min_snd_mss` is 48 with options; CVE-2019-11479).
+pub const MSS_MIN: u16 = 64;
+/// Bytes that the timestamps option takes of each segment: NOP NOP TS, RFC 7323 appendix A.
+pub const TS_OPTION_BYTES: u16 = 12;
+
+/// Initial window in segments: RFC 6928.
+pub const IW_SEGS: u32 = 10;
+/// Duplicate ACKs that prove a loss: RFC 5681 section 3.2.
+pub const DUP_THRESH: u32 = 3;
+
+/// RTO before the first sample: RFC 6298 (2.1).
+pub const RTO_INITIAL_NS: u64 = SEC;
+/// RTO at least, by default: Linux's 200 ms; RFC 6298 (2.4) says 1 s ([`TcpConfig::rto_min_ns`]).
+///
+/// [`TcpConfig::rto_min_ns`]: crate::TcpConfig::rto_min_ns
+pub const RTO_MIN_NS: u64 = 200 * MS;
+/// RTO at most: RFC 6298 (2.5) allows any bound of 60 s or more; Linux has 120 s.
+pub const RTO_MAX_NS: u64 = 120 * SEC;
+/// The RTO to fall back to when a SYN was retransmitted: RFC 6298 (5.7).
+pub const RTO_AFTER_SYN_LOSS_NS: u64 = 3 * SEC;
+/// Retransmissions of a data segment before the connection is given up: 15 doublings from 200 ms are 924 s, more
+/// than the 100 s of R2 (RFC 9293 SHLD-11); Linux's tcp_retries2.
+pub const DATA_RETRIES: u8 = 15;
+/// SYN retransmissions: R2 for SYN is at least 3 minutes (MUST-23); 1 + 2 + ... + 128 s = 255 s.
+pub const SYN_RETRIES: u8 = 7;
+/// SYN-ACK retransmissions (Linux's tcp_synack_retries): the peer repeats its SYN anyway.
+pub const SYNACK_RETRIES: u8 = 5;
+
+/// Delayed ACK at most: well under the 500 ms of RFC 9293 MUST-40; Linux's TCP_DELACK_MIN.
+pub const DELACK_NS: u64 = 40 * MS;
+/// Segments of a young connection that are acknowledged at once, so that the peer's slow start is clocked
+/// (Linux's TCP_MAX_QUICKACKS).
+pub const QUICKACK_SEGS: u8 = 16;
+
+/// TIME-WAIT, 2 MSL: RFC 9293 MUST-13 with the MSL of 30 s that every deployed stack uses.
+pub const TIME_WAIT_NS: u64 = 60 * SEC;
+/// FIN-WAIT-2 of a connection that the application has closed: nobody reads any more (Linux's tcp_fin_timeout).
+pub const FIN_WAIT_2_NS: u64 = 60 * SEC;
+
+/// Age at which TS.Recent is no longer trusted: RFC 7323 section 5.5.
+pub const TS_RECENT_AGE_NS: u64 = 24 * 24 * 3600 * SEC;
+
+/// Challenge ACKs: one per this time and connection (RFC 5961 section 7 asks for a limit; per connection, for a
+/// global one is a side channel, CVE-2016-5696). Linux's tcp_invalid_ratelimit.
+pub const CHALLENGE_ACK_INTERVAL_NS: u64 = 500 * MS;
+
+/// Out-of-order segments that one connection keeps: a quarter of the largest window in 1448-byte segments.
+pub const OOO_SEGS_MAX: usize = 1024;
+/// Ranges remembered for SACK blocks: RFC 2018 allows 4, 3 beside timestamps.
+pub const SACK_RANGES: usize = 4;
+
+/// Idle time before the first keep-alive probe: RFC 9293 MUST-28, at least two hours.
+pub const KEEPALIVE_IDLE_NS: u64 = 2 * 3600 * SEC;
+/// Between keep-alive probes (Linux's tcp_keepalive_intvl).
+pub const KEEPALIVE_INTERVAL_NS: u64 = 75 * SEC;
+/// Unanswered keep-alive probes before the connection is given up (Linux's tcp_keepalive_probes).
+pub const KEEPALIVE_PROBES: u8 = 9;
+
+/// RACK's floor for the tail-loss probe: RFC 8985 section 7.2 leaves it to the clock; Linux uses 2 jiffies.
+pub const TLP_MIN_NS: u64 = 2 * MS;
+/// Worst-case delayed ACK of the peer, added to the probe timeout when one segment is in flight: RFC 8985 7.2.
+pub const TLP_WC_DELACK_NS: u64 = 200 * MS;

@@ -1,0 +1,394 @@
+//! What leaves, and when: RFC 9293 sections 3.8.6 and 3.10.2, RFC 5681, 6675, 1122's Nagle and silly window rules.
+
+use linerate_wire::tcp::TcpFlags;
+use linerate_wire::tcp_options::TcpOptions;
+
+use crate::limits::{TLP_MIN_NS, TLP_WC_DELACK_NS};
+use crate::segment::{Segment, Sent, Sink};
+use crate::snd::{PSH, SACKED};
+use crate::tcb::{Env, Recovery, Rexmit, State, Tcb};
+use crate::time::Instant;
+
+/// The timers' wish: send something although the windows say no.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Probe {
+    None,
+    /// RFC 8985 section 7.3
+    TailLoss,
+    /// RFC 9293 section 3.8.6.1
+    Window,
+}
+
+impl Tcb {
+    /// Sends what may be sent now. `true`: the sink had no room for all of it; call again next turn.
+    pub fn output(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
+        self.output_probing(Probe::None, env, sink)
+    }
+
+    pub(crate) fn output_probing(&mut self, probe: Probe, env: &mut Env, sink: &mut impl Sink) -> bool {
+        if self.state == State::Closed {
+            return false;
+        }
+        if self.syn_due && self.send_syn(env, sink) == Sent::NotNow {
+            return true;
+        }
+        let before = self.snd_nxt;
+        let mut blocked = false;
+        if !matches!(self.state, State::SynSent | State::SynReceived | State::TimeWait | State::FinWait2) {
+            blocked = self.send_data(probe, env, sink);
+            if self.snd_nxt != before || (self.rexmit_at.armed().is_none() && self.wants_timer()) {
+                self.arm_rexmit(env.now);
+            }
+        }
+        if self.ack_now && self.state != State::SynSent {
+            blocked |= self.send_ack(env, sink) == Sent::NotNow;
+        }
+        if self.keepalive_due {
+            let ack = self.header(TcpFlags::ACK, env.now);
+            if let Some(probe) = self.keepalive_probe(ack) {
+                // A probe that finds no frame is simply one that got lost (MUST-29).
+                let _ = sink.control(env.pool, &probe);
+            }
+        }
+        blocked
+    }
+
+    fn send_data(&mut self, probe: Probe, env: &mut Env, sink: &mut impl Sink) -> bool {
+        // RFC 5681 section 4.1
+        if self.snd.pipe == 0
+            && self.flight() == 0
+            && !self.snd.segs.is_empty()
+            && env.now.since(self.last_sent_at) > self.rtt.rto_base()
+        {
+            self.cc.on_idle_restart();
+        }
+        match probe {
+            Probe::None => {}
+            Probe::TailLoss => return self.send_tail_probe(env, sink),
+            Probe::Window => return self.send_window_probe(env, sink),
+        }
+        if self.snd.lost_unsent > 0 && self.retransmit(env, sink) {
+            return true;
+        }
+        self.cwnd_limited = false;
+        while self.snd.unsent < self.snd.segs.len() {
+            match self.fit_next(env) {
+                Fit::Send => {}
+                Fit::Wait => break,
+                Fit::NoFrame => return true,
+            }
+            if !sink.room() || self.send_next(env, sink) == Sent::NotNow {
+                return true;
+            }
+        }
+        self.send_fin_if_due(env, sink)
+    }
+
+    /// Bytes in flight as congestion control sees them; without SACK each duplicate ACK says that one segment left
+    /// the network (this is limited transmit, RFC 3042, too).
+    fn pipe(&self) -> u32 {
+        if self.sack_on {
+            return self.snd.pipe;
+        }
+        self.snd.pipe.saturating_sub(self.dup_acks as u32 * self.smss as u32)
+    }
+
+    /// Sends again what is lost, as far as cwnd allows. `true`: no room.
+    fn retransmit(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
+        while let Some(i) = self.snd.first_lost() {
+            let len = self.snd.segs[i].len();
+            if self.pipe() > 0 && self.pipe() + len > self.cc.cwnd {
+                return false;
+            }
+            if !sink.room() || self.resend(i, env, sink) == Sent::NotNow {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// May the first unsent segment leave, and as much of it as stands in its frame? Cuts it where it must be.
+    fn fit_next(&mut self, env: &mut Env) -> Fit {
+        let i = self.snd.unsent;
+        let smss = self.smss as u32;
+        let mut len = self.snd.segs[i].len();
+        if len > smss {
+            // The MSS shrank since this was written.
+            if !self.snd.split(env.pool, i, smss) {
+                return Fit::NoFrame;
+            }
+            len = smss;
+        }
+        let in_flight = self.snd_nxt.since(self.snd_una);
+        let usable = self.snd_wnd.saturating_sub(in_flight);
+        let is_last = i + 1 == self.snd.segs.len();
+        if len > usable {
+            // MUST-38, sender's silly window avoidance: a part of it only if that fills half the largest window
+            // seen. (Else the persist timer sends on, see arm_rexmit.)
+            if usable == 0 || usable < self.max_snd_wnd / 2 {
+                return Fit::Wait;
+            }
+            if !self.snd.split(env.pool, i, usable) {
+                return Fit::NoFrame;
+            }
+            len = usable;
+        } else if len < smss && is_last && !self.nodelay && !self.fin_queued && in_flight > 0 {
+            // SHLD-7, Nagle
+            return Fit::Wait;
+        }
+        let pipe = self.pipe();
+        if pipe > 0 && pipe + len > self.cc.cwnd {
+            self.cwnd_limited = true;
+            return Fit::Wait;
+        }
+        Fit::Send
+    }
+
+    /// Sends the first unsent segment; FIN goes with the last one.
+    fn send_next(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
+        let i = self.snd.unsent;
+        let fin = self.fin_queued && i + 1 == self.snd.segs.len();
+        if self.emit(i, fin, env, sink) == Sent::NotNow {
+            return Sent::NotNow;
+        }
+        let len = self.snd.segs[i].len();
+        self.snd.sent_next(env.now);
+        self.snd_nxt = self.snd_nxt.max(self.snd.segs[i].seq + len + fin as u32);
+        self.fin_sent |= fin;
+        if let Recovery::Fast(prr) = &mut self.recovery {
+            prr.out += len;
+        }
+        Sent::Yes
+    }
+
+    /// Sends segment `i` again.
+    fn resend(&mut self, i: usize, env: &mut Env, sink: &mut impl Sink) -> Sent {
+        let smss = self.smss as u32;
+        if self.snd.segs[i].len() > smss && !self.snd.split(env.pool, i, smss) {
+            return Sent::NotNow;
+        }
+        let fin = self.fin_sent && i + 1 == self.snd.segs.len();
+        if self.emit(i, fin, env, sink) == Sent::NotNow {
+            return Sent::NotNow;
+        }
+        self.fin_lost &= !fin;
+        self.snd.resent(i, env.now);
+        env.counters.retransmits += 1;
+        if let Recovery::Fast(prr) = &mut self.recovery {
+            prr.out += self.snd.segs[i].len();
+        }
+        Sent::Yes
+    }
+
+    fn emit(&mut self, i: usize, fin: bool, env: &mut Env, sink: &mut impl Sink) -> Sent {
+        let mut segment = self.header(TcpFlags::ACK, env.now);
+        let seg = &mut self.snd.segs[i];
+        segment.seq = seg.seq;
+        if fin {
+            segment.flags = segment.flags | TcpFlags::FIN;
+        }
+        // MUST-61: what ends a write, or the queue, is pushed.
+        if seg.flags & PSH != 0 || fin {
+            segment.flags = segment.flags | TcpFlags::PSH;
+        }
+        let sent = sink.data(env.pool, &segment, &mut seg.frame, seg.sum);
+        if sent == Sent::Yes {
+            self.on_sent(env);
+        }
+        sent
+    }
+
+    /// RFC 8985 section 7.3: new data if there is any, else the last segment again.
+    fn send_tail_probe(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
+        let next = self.snd.segs.get(self.snd.unsent).map(|s| s.len());
+        let usable = self.snd_wnd.saturating_sub(self.snd_nxt.since(self.snd_una));
+        let sent = match next {
+            Some(len) if len <= usable && len <= self.smss as u32 => self.send_next(env, sink),
+            _ => match (0..self.snd.unsent).rev().find(|i| !self.snd.segs[*i].has(SACKED)) {
+                Some(i) => self.resend(i, env, sink),
+                None => self.send_fin(env, sink),
+            },
+        };
+        if sent == Sent::Yes {
+            env.counters.loss_probes += 1;
+            self.rack.tlp_end = Some(self.snd_nxt);
+        }
+        self.rexmit = Rexmit::Rto;
+        self.rexmit_at = env.now + self.rtt.rto();
+        sent == Sent::NotNow
+    }
+
+    /// MUST-36: at least one octet beyond the closed window.
+    fn send_window_probe(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
+        env.counters.window_probes += 1;
+        let sent = if self.snd.unsent > 0 {
+            self.resend(0, env, sink)
+        } else if let Some(seg) = self.snd.segs.front() {
+            if seg.len() > 1 && !self.snd.split(env.pool, 0, 1) {
+                return true;
+            }
+            self.send_next(env, sink)
+        } else if self.fin_queued {
+            self.send_fin(env, sink)
+        } else {
+            Sent::Yes
+        };
+        self.rexmit = Rexmit::Persist;
+        self.rexmit_at = env.now + self.rtt.rto();
+        sent == Sent::NotNow
+    }
+
+    fn send_fin_if_due(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
+        let first = self.fin_queued && !self.fin_sent && self.snd.unsent == self.snd.segs.len();
+        let again = self.fin_lost && self.snd.segs.is_empty();
+        let window_open = self.snd_wnd > self.snd_nxt.since(self.snd_una) || again;
+        if !(first || again) || !window_open {
+            return false;
+        }
+        self.send_fin(env, sink) == Sent::NotNow
+    }
+
+    /// A FIN by itself.
+    fn send_fin(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
+        if !self.fin_queued {
+            return Sent::Yes;
+        }
+        let mut segment = self.header(TcpFlags::ACK | TcpFlags::FIN, env.now);
+        segment.seq = self.snd.end;
+        let sent = sink.control(env.pool, &segment);
+        if sent == Sent::Yes {
+            env.counters.retransmits += self.fin_sent as u64;
+            self.fin_sent = true;
+            self.fin_lost = false;
+            self.snd_nxt = self.snd_nxt.max(self.snd.end + 1);
+            self.on_sent(env);
+        }
+        sent
+    }
+
+    /// RFC 9293 section 3.10.1 and 3.10.7.2: SYN, or SYN-ACK.
+    fn send_syn(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
+        let syn_ack = self.state == State::SynReceived;
+        // The window of a SYN is never scaled (RFC 7323 section 2.2): at most 64 KiB are announced by it.
+        let wnd = if syn_ack { self.announce_window(true) } else { self.rcv_buf.min(0xffff) as u16 };
+        let ts = self.ts_on.then(|| (self.ts_now(env.now), if syn_ack { self.ts_recent } else { 0 }));
+        let segment = Segment {
+            seq: self.iss,
+            ack: if syn_ack { self.rcv_nxt } else { Default::default() },
+            flags: if syn_ack { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+            wnd,
+            options: TcpOptions {
+                mss: Some(self.local_mss),
+                wscale: self.scaling.then_some(self.rcv_wscale),
+                sack_permitted: self.sack_on,
+                timestamps: ts,
+                ..TcpOptions::default()
+            },
+        };
+        let sent = sink.control(env.pool, &segment);
+        if sent == Sent::Yes {
+            self.syn_due = false;
+            self.snd_nxt = self.iss + 1;
+            self.last_sent_at = env.now;
+            env.counters.segs_out += 1;
+            env.counters.retransmits += (self.retries > 0) as u64;
+            self.last_ack_sent = self.rcv_nxt;
+            self.rexmit = Rexmit::Rto;
+            self.rexmit_at = env.now + self.rtt.rto();
+        }
+        sent
+    }
+
+    fn send_ack(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
+        if !sink.room() {
+            return Sent::NotNow;
+        }
+        let mut segment = self.header(TcpFlags::ACK, env.now);
+        if self.sack_on && !self.sack.is_empty() {
+            // RFC 2018 section 3: 40 bytes of options hold 4 blocks, 3 beside timestamps.
+            segment.options.sack = self.sack.take_blocks(if self.ts_on { 3 } else { 4 });
+        }
+        let sent = sink.control(env.pool, &segment);
+        if sent == Sent::Yes {
+            self.on_sent(env);
+        }
+        sent
+    }
+
+    /// SEQ = SND.NXT, ACK = RCV.NXT, the window, and timestamps if agreed.
+    fn header(&mut self, flags: TcpFlags, now: Instant) -> Segment {
+        let timestamps = self.ts_on.then(|| (self.ts_now(now), self.ts_recent));
+        Segment {
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags,
+            wnd: self.announce_window(false),
+            options: TcpOptions { timestamps, ..TcpOptions::default() },
+        }
+    }
+
+    /// A segment left, and its ACK field with it.
+    fn on_sent(&mut self, env: &mut Env) {
+        env.counters.segs_out += 1;
+        self.last_sent_at = env.now;
+        self.last_ack_sent = self.rcv_nxt;
+        self.ack_now = false;
+        self.unacked_segs = 0;
+        self.ack_at = Instant::NEVER;
+    }
+
+    /// <SEQ=SND.NXT><ACK=RCV.NXT><CTL=RST,ACK>
+    pub(crate) fn rst_segment(&self) -> Segment {
+        Segment {
+            seq: self.snd_nxt,
+            ack: self.rcv_nxt,
+            flags: TcpFlags::RST | TcpFlags::ACK,
+            ..Segment::default()
+        }
+    }
+
+    /// Is there anything that a lost segment, or a lost window update, would leave hanging?
+    fn wants_timer(&self) -> bool {
+        self.flight() > 0 || !self.snd.segs.is_empty() || (self.fin_queued && !self.fin_sent)
+    }
+
+    /// Starts the one transmission timer that fits the situation, from now.
+    pub(crate) fn arm_rexmit(&mut self, now: Instant) {
+        if !self.wants_timer() {
+            self.rexmit_at = Instant::NEVER;
+            return;
+        }
+        let rto = self.rtt.rto();
+        if self.snd_wnd == 0 || self.flight() == 0 {
+            // RFC 9293 SHLD-29: the first probe after an RTO. Also for a window that is open but too small for the
+            // silly window avoidance to use (its override timer).
+            self.rexmit = Rexmit::Persist;
+            self.rexmit_at = now + rto;
+            return;
+        }
+        let probe = self.sack_on
+            && self.recovery == Recovery::Open
+            && self.rack.tlp_end.is_none()
+            && self.snd.sacked == 0
+            && self.rtt.srtt > 0
+            && self.retries == 0;
+        if !probe {
+            self.rexmit = Rexmit::Rto;
+            self.rexmit_at = now + rto;
+            return;
+        }
+        // RFC 8985 section 7.2
+        let mut pto = 2 * self.rtt.srtt;
+        if self.snd.pipe <= self.smss as u32 {
+            pto += TLP_WC_DELACK_NS;
+        }
+        self.rexmit = Rexmit::TailProbe;
+        self.rexmit_at = now + pto.max(TLP_MIN_NS).min(rto);
+    }
+}
+
+enum Fit {
+    Send,
+    Wait,
+    NoFrame,
+}

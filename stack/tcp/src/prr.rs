@@ -1,0 +1,62 @@
+//! Proportional rate reduction: RFC 9937. How much may leave for each ACK of fast recovery.
+
+/// The state of one recovery, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Prr {
+    /// RecoverFS: in flight when recovery began.
+    pub recover_fs: u32,
+    /// prr_delivered
+    pub delivered: u32,
+    /// prr_out
+    pub out: u32,
+}
+
+impl Prr {
+    /// The window after an ACK that delivered `delivered` bytes (newly acknowledged and SACKed).
+    /// `safe`: SND.UNA moved and no further loss was found.
+    pub fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, smss: u32, safe: bool) -> u32 {
+        self.delivered = self.delivered.saturating_add(delivered);
+        let snd_cnt = if pipe > ssthresh {
+            let due = (self.delivered as u64 * ssthresh as u64).div_ceil(self.recover_fs.max(1) as u64);
+            (due as u32).saturating_sub(self.out)
+        } else {
+            let mut limit = self.delivered.saturating_sub(self.out).max(delivered);
+            if safe {
+                limit = limit.saturating_add(smss);
+            }
+            limit.min(ssthresh - pipe)
+        };
+        // The first ACK of a recovery must let the fast retransmit leave.
+        let snd_cnt = if self.out == 0 { snd_cnt.max(smss) } else { snd_cnt };
+        pipe + snd_cnt
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Half of what is delivered may leave while the pipe is above ssthresh = half of RecoverFS.
+    #[test]
+    fn proportional_above_ssthresh() {
+        let mut p = Prr { recover_fs: 20_000, ..Prr::default() };
+        let mut pipe = 19_000;
+        for _ in 0..8 {
+            let cwnd = p.on_ack(1000, pipe, 10_000, 1000, false);
+            let out = (cwnd - pipe) / 1000 * 1000;
+            p.out += out;
+            pipe = pipe + out - 1000;
+        }
+        assert_eq!(p.delivered, 8000);
+        assert!((4000..=5000).contains(&p.out), "{}", p.out);
+    }
+
+    #[test]
+    fn at_most_what_was_delivered_below_ssthresh() {
+        let mut p = Prr { recover_fs: 20_000, delivered: 15_000, out: 15_000 };
+        assert_eq!(p.on_ack(1000, 2_000, 10_000, 1000, false), 3_000);
+        p.out += 1000;
+        assert_eq!(p.on_ack(1000, 2_000, 10_000, 1000, true), 4_000, "slow start while it is safe");
+        assert_eq!(p.on_ack(9000, 9_500, 10_000, 1000, true), 10_000, "never above ssthresh");
+    }
+}

@@ -1,0 +1,106 @@
+//! Round-trip time and retransmission timeout: RFC 6298.
+
+use crate::limits::{RTO_AFTER_SYN_LOSS_NS, RTO_INITIAL_NS, RTO_MAX_NS};
+
+/// SRTT, RTTVAR and RTO.
+#[derive(Clone, Copy, Debug)]
+pub struct Rtt {
+    /// Smoothed RTT in ns; 0 before the first sample.
+    pub srtt: u64,
+    /// RTT variation in ns.
+    pub rttvar: u64,
+    /// Smallest sample of the connection in ns; `u64::MAX` before the first.
+    pub min_rtt: u64,
+    rto: u64,
+    rto_min: u64,
+    /// Doublings since the last new acknowledgment: RFC 6298 (5.5).
+    pub backoff: u8,
+}
+
+impl Rtt {
+    /// No sample yet: RTO is 1 s (2.1).
+    pub fn new(rto_min: u64) -> Self {
+        Self { srtt: 0, rttvar: 0, min_rtt: u64::MAX, rto: RTO_INITIAL_NS, rto_min, backoff: 0 }
+    }
+
+    /// The SYN was retransmitted and there is no sample yet: RFC 6298 (5.7).
+    pub fn syn_was_lost(&mut self) {
+        if self.srtt == 0 {
+            self.rto = RTO_AFTER_SYN_LOSS_NS;
+        }
+    }
+
+    /// A sample of a segment that was sent once (Karn's algorithm, RFC 9293 MUST-18): RFC 6298 (2.2), (2.3).
+    pub fn sample(&mut self, r: u64) {
+        let r = r.max(1);
+        self.min_rtt = self.min_rtt.min(r);
+        if self.srtt == 0 {
+            self.srtt = r;
+            self.rttvar = r / 2;
+        } else {
+            self.rttvar = self.rttvar - self.rttvar / 4 + self.srtt.abs_diff(r) / 4;
+            self.srtt = self.srtt - self.srtt / 8 + r / 8;
+        }
+        // (2.4) with the floor put under the variance term as Linux does: with a short RTT a delayed ACK of the
+        // peer is inside the timeout even though SRTT + 4 RTTVAR converged on less.
+        self.rto = (self.srtt + (4 * self.rttvar).max(self.rto_min)).min(RTO_MAX_NS);
+    }
+
+    /// RTO with its backoff, in ns: (5.5).
+    pub fn rto(&self) -> u64 {
+        self.rto.saturating_mul(1 << self.backoff.min(20)).min(RTO_MAX_NS)
+    }
+
+    /// RTO without backoff, in ns.
+    pub fn rto_base(&self) -> u64 {
+        self.rto
+    }
+
+    /// (5.5) the timer expired.
+    pub fn back_off(&mut self) {
+        self.backoff = self.backoff.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::RTO_MIN_NS;
+    use crate::time::{MS, SEC};
+
+    #[test]
+    fn first_and_next_sample() {
+        let mut r = Rtt::new(RTO_MIN_NS);
+        assert_eq!(r.rto(), SEC);
+        r.sample(100 * MS);
+        assert_eq!((r.srtt, r.rttvar), (100 * MS, 50 * MS));
+        assert_eq!(r.rto(), 300 * MS);
+        r.sample(180 * MS);
+        assert_eq!(r.rttvar, 37_500_000 + 20 * MS);
+        assert_eq!(r.srtt, 87_500_000 + 22_500_000);
+    }
+
+    #[test]
+    fn floor_and_backoff_and_ceiling() {
+        let mut r = Rtt::new(RTO_MIN_NS);
+        r.sample(50_000);
+        assert_eq!(r.rto(), 50_000 + RTO_MIN_NS);
+        let base = r.rto();
+        r.back_off();
+        assert_eq!(r.rto(), 2 * base);
+        for _ in 0..40 {
+            r.back_off();
+        }
+        assert_eq!(r.rto(), RTO_MAX_NS);
+    }
+
+    #[test]
+    fn syn_loss_raises_the_first_rto_only() {
+        let mut r = Rtt::new(RTO_MIN_NS);
+        r.syn_was_lost();
+        assert_eq!(r.rto(), 3 * SEC);
+        r.sample(MS);
+        r.syn_was_lost();
+        assert!(r.rto() < SEC);
+    }
+}

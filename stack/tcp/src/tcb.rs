@@ -1,0 +1,365 @@
+//! The transmission control block: RFC 9293 section 3.3.1, and the application's side of it.
+
+use alloc::boxed::Box;
+
+use linerate_frame::Pool;
+
+use crate::cc::Cc;
+use crate::config::TcpConfig;
+use crate::limits::{MSS_MIN, TS_OPTION_BYTES};
+use crate::prr::Prr;
+use crate::rack::Rack;
+use crate::rcv::RecvQueue;
+use crate::reassembly::Reassembly;
+use crate::rtt::Rtt;
+use crate::sack::SackRanges;
+use crate::seq::SeqNum;
+use crate::snd::SendQueue;
+use crate::time::Instant;
+
+/// RFC 9293 section 3.3.2. LISTEN is not here: a listener has no TCB of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum State {
+    SynSent,
+    SynReceived,
+    Established,
+    FinWait1,
+    FinWait2,
+    CloseWait,
+    Closing,
+    LastAck,
+    TimeWait,
+    Closed,
+}
+
+/// Why a connection ended, or a call was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TcpError {
+    /// The peer sent RST (ECONNRESET).
+    Reset,
+    /// The peer refused (ECONNREFUSED).
+    Refused,
+    /// The peer did not answer (ETIMEDOUT).
+    TimedOut,
+    /// We aborted.
+    Aborted,
+}
+
+/// What happened to a connection since the application last looked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Events(pub u8);
+
+impl Events {
+    /// Bytes, or the end of the stream, can be read.
+    pub const READABLE: Self = Self(1);
+    /// Room for more bytes to send.
+    pub const WRITABLE: Self = Self(2);
+    /// The handshake is complete.
+    pub const CONNECTED: Self = Self(4);
+    /// The connection is gone ([`Tcb::error`] says why if not by agreement).
+    pub const CLOSED: Self = Self(8);
+
+    /// Any of these?
+    pub fn contains(self, e: Self) -> bool {
+        self.0 & e.0 != 0
+    }
+
+    /// None at all.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What TCP counts, per stack.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpCounters {
+    /// Segments received and accepted for a connection.
+    pub segs_in: u64,
+    /// Segments sent.
+    pub segs_out: u64,
+    /// Segments that took the predicted path.
+    pub fast_path: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+    /// Expired retransmission timers.
+    pub timeouts: u64,
+    /// Tail-loss probes sent.
+    pub loss_probes: u64,
+    /// Out-of-order segments kept.
+    pub ooo_segs: u64,
+    /// Payload copied to the heap because frames ran short.
+    pub copied_out: u64,
+    /// RST segments sent.
+    pub rsts_out: u64,
+    /// Zero-window probes sent.
+    pub window_probes: u64,
+}
+
+/// What a TCB needs of its surroundings for one call.
+pub struct Env<'a> {
+    /// Now.
+    pub now: Instant,
+    /// The core's frames.
+    pub pool: &'a mut Pool,
+    /// Settings.
+    pub cfg: &'a TcpConfig,
+    /// Counters.
+    pub counters: &'a mut TcpCounters,
+    /// Frames run short: received payload is copied out and its frame given back.
+    pub short_of_frames: bool,
+}
+
+/// Which of the mutually exclusive transmission timers is running, as in Linux: a connection has one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Rexmit {
+    /// RFC 6298.
+    Rto,
+    /// RFC 8985 section 7.
+    TailProbe,
+    /// RFC 8985 section 6.2: part of the window is lost unless it is acknowledged soon.
+    Reorder,
+    /// RFC 9293 section 3.8.6.1.
+    Persist,
+}
+
+/// Loss recovery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Recovery {
+    Open,
+    /// Fast recovery until `recover` is acknowledged.
+    Fast(Prr),
+    /// After a timeout, slow start until `recover` is acknowledged.
+    Loss,
+}
+
+/// One end of a connection.
+pub struct Tcb {
+    pub(crate) state: State,
+    pub(crate) error: Option<TcpError>,
+    pub(crate) events: Events,
+    /// MUST-11: a passive open goes back to LISTEN on RST, an active one reports it.
+    pub(crate) passive: bool,
+    pub(crate) ts_on: bool,
+    pub(crate) sack_on: bool,
+    pub(crate) nodelay: bool,
+    /// The application has closed: nobody reads any more.
+    pub(crate) detached: bool,
+    /// The application has shut its sending side down.
+    pub(crate) fin_queued: bool,
+    pub(crate) fin_sent: bool,
+    /// FIN must be sent again.
+    pub(crate) fin_lost: bool,
+    /// SYN or SYN-ACK is to be sent (again).
+    pub(crate) syn_due: bool,
+    /// The peer's FIN was received in order.
+    pub(crate) fin_received: bool,
+    /// Writers were refused and want to hear of room.
+    pub(crate) wants_room: bool,
+    /// The peer offered window scaling (passive) or accepted it (active).
+    pub(crate) scaling: bool,
+
+    // Send sequence space
+    pub(crate) iss: SeqNum,
+    pub(crate) snd_una: SeqNum,
+    pub(crate) snd_nxt: SeqNum,
+    pub(crate) snd_wnd: u32,
+    pub(crate) snd_wl1: SeqNum,
+    pub(crate) snd_wl2: SeqNum,
+    pub(crate) max_snd_wnd: u32,
+    pub(crate) snd_wscale: u8,
+    pub(crate) rcv_wscale: u8,
+    /// What we announce (RFC 9293 MUST-67): MTU less fixed headers.
+    pub(crate) local_mss: u16,
+    /// What the peer announced.
+    pub(crate) peer_mss: u16,
+    /// Payload bytes of a full segment: the effective send MSS less the timestamps option.
+    pub(crate) smss: u16,
+    pub(crate) snd: SendQueue,
+    pub(crate) snd_buf: u32,
+
+    // Receive sequence space
+    pub(crate) irs: SeqNum,
+    pub(crate) rcv_nxt: SeqNum,
+    /// Right edge of the window that was announced.
+    pub(crate) rcv_adv: SeqNum,
+    pub(crate) rcv_buf: u32,
+    pub(crate) recv: RecvQueue,
+    pub(crate) ooo: Option<Box<Reassembly>>,
+    pub(crate) sack: SackRanges,
+    /// Where the peer's FIN stands, if it came out of order.
+    pub(crate) fin_at: Option<SeqNum>,
+
+    // Acknowledging
+    pub(crate) ack_now: bool,
+    pub(crate) unacked_segs: u8,
+    pub(crate) quickack: u8,
+    pub(crate) ack_at: Instant,
+    pub(crate) challenged_at: Instant,
+    pub(crate) last_ack_sent: SeqNum,
+
+    // Timestamps, RFC 7323
+    pub(crate) ts_offset: u32,
+    pub(crate) ts_recent: u32,
+    pub(crate) ts_recent_at: Instant,
+
+    // Congestion and loss
+    pub(crate) rtt: Rtt,
+    pub(crate) cc: Cc,
+    pub(crate) recovery: Recovery,
+    pub(crate) recover: SeqNum,
+    pub(crate) dup_acks: u8,
+    pub(crate) rack: Rack,
+    pub(crate) last_sent_at: Instant,
+    pub(crate) retries: u8,
+    pub(crate) cwnd_limited: bool,
+
+    // Timers
+    pub(crate) rexmit: Rexmit,
+    pub(crate) rexmit_at: Instant,
+    /// FIN-WAIT-2 of a detached connection, TIME-WAIT, or keep-alive.
+    pub(crate) linger_at: Instant,
+    pub(crate) keepalive_at: Instant,
+    pub(crate) keepalive_probes: u8,
+    /// A probe is to be sent.
+    pub(crate) keepalive_due: bool,
+    pub(crate) last_recv_at: Instant,
+}
+
+impl Tcb {
+    /// The state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Why the connection ended, if it did not end by agreement.
+    pub fn error(&self) -> Option<TcpError> {
+        self.error
+    }
+
+    /// What happened since this was last called.
+    pub fn take_events(&mut self) -> Events {
+        core::mem::take(&mut self.events)
+    }
+
+    /// Something happened that [`take_events`](Self::take_events) would tell.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    pub(crate) fn raise(&mut self, e: Events) {
+        self.events.0 |= e.0;
+    }
+
+    /// Bytes that can be read now.
+    pub fn readable(&self) -> usize {
+        self.recv.bytes as usize
+    }
+
+    /// The oldest unread bytes, where they were received. Empty: nothing to read.
+    pub fn recv<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
+        self.recv.front(pool)
+    }
+
+    /// The application has done with the `n` oldest bytes.
+    pub fn consume(&mut self, pool: &mut Pool, n: usize) {
+        self.recv.consume(pool, n);
+        self.maybe_window_update();
+    }
+
+    /// The peer has closed its side and everything was read (or the connection is gone).
+    pub fn at_eof(&self) -> bool {
+        self.recv.bytes == 0 && (self.fin_received || self.state == State::Closed)
+    }
+
+    /// May the application still write?
+    pub fn can_write(&self) -> bool {
+        !self.fin_queued && matches!(self.state, State::Established | State::CloseWait)
+    }
+
+    /// Room for bytes to send.
+    pub fn room(&self) -> usize {
+        if self.can_write() { self.snd_buf.saturating_sub(self.snd.bytes) as usize } else { 0 }
+    }
+
+    /// Bytes written and not acknowledged yet.
+    pub fn unacked(&self) -> usize {
+        self.snd.bytes as usize
+    }
+
+    /// Copies what fits of `data` into frames to send; returns how much that was. After less than all of it,
+    /// [`Events::WRITABLE`] tells when there is room again.
+    pub fn write(&mut self, pool: &mut Pool, data: &[u8]) -> usize {
+        if !self.can_write() {
+            return 0;
+        }
+        let n = self.snd.write(pool, data, self.smss as u32, self.snd_buf);
+        self.wants_room |= n < data.len();
+        n
+    }
+
+    /// No more will be written: FIN goes out behind what is queued. Reading goes on (half-close).
+    pub fn shutdown(&mut self) {
+        if self.fin_queued || !matches!(self.state, State::Established | State::SynReceived | State::CloseWait) {
+            return;
+        }
+        self.fin_queued = true;
+        self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
+    }
+
+    /// Turns Nagle's algorithm off or on (RFC 9293 MUST-17).
+    pub fn set_nodelay(&mut self, nodelay: bool) {
+        self.nodelay = nodelay;
+    }
+
+    /// The application has let go: the connection ends by itself.
+    pub fn is_detached(&self) -> bool {
+        self.detached
+    }
+
+    /// Frames this connection holds.
+    pub fn frames_held(&self) -> usize {
+        self.recv.frames() + self.ooo.as_ref().map_or(0, |o| o.frames()) + self.snd.segs.len()
+    }
+
+    /// Everything home, no timer left.
+    pub fn release(&mut self, pool: &mut Pool) {
+        self.snd.clear(pool);
+        self.recv.clear(pool);
+        if let Some(mut o) = self.ooo.take() {
+            o.clear(pool);
+        }
+        self.rexmit_at = Instant::NEVER;
+        self.ack_at = Instant::NEVER;
+        self.linger_at = Instant::NEVER;
+        self.keepalive_at = Instant::NEVER;
+        self.ack_now = false;
+        self.syn_due = false;
+    }
+
+    /// The connection is over at once. Unread bytes stay readable when the peer reset it; what was to be sent goes.
+    pub(crate) fn die(&mut self, env: &mut Env, error: Option<TcpError>) {
+        self.state = State::Closed;
+        self.error = self.error.or(error);
+        let recv = if self.detached { Default::default() } else { core::mem::take(&mut self.recv) };
+        self.release(env.pool);
+        self.recv = recv;
+        self.raise(Events(Events::CLOSED.0 | Events::READABLE.0));
+    }
+
+    pub(crate) fn set_smss(&mut self, started: bool) {
+        let options = if self.ts_on { TS_OPTION_BYTES } else { 0 };
+        self.smss = self.local_mss.min(self.peer_mss).max(MSS_MIN) - options;
+        self.cc.set_smss(self.smss as u32, started);
+    }
+
+    /// TSval now: milliseconds (RFC 7323 section 5.4 allows 1 ms to 1 s) plus this tuple's offset.
+    pub(crate) fn ts_now(&self, now: Instant) -> u32 {
+        ((now.0 / crate::time::MS) as u32).wrapping_add(self.ts_offset)
+    }
+
+    /// Sent and not acknowledged yet, SYN and FIN included.
+    pub(crate) fn flight(&self) -> u32 {
+        self.snd_nxt.since(self.snd_una)
+    }
+}

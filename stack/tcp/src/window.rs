@@ -1,0 +1,50 @@
+//! The receive window: RFC 9293 sections 3.8.6 and 3.8.6.2.2 (receiver's silly window avoidance).
+
+use crate::seq::SeqNum;
+use crate::tcb::{State, Tcb};
+
+impl Tcb {
+    /// RCV.WND: what the peer was told it may send.
+    pub(crate) fn rcv_wnd(&self) -> u32 {
+        self.rcv_adv.since(self.rcv_nxt)
+    }
+
+    /// The right edge that could be announced now. Never left of what was announced (SHLD-14), and moved only by
+    /// at least min(Fr * RCV.BUFF, Eff.snd.MSS) (MUST-39).
+    fn next_edge(&self) -> SeqNum {
+        let free = self.rcv_buf.saturating_sub(self.recv.bytes);
+        let edge = self.rcv_nxt + free;
+        let step = (self.rcv_buf / 2).min(self.local_mss as u32);
+        if edge.since(self.rcv_adv) >= step { edge } else { self.rcv_adv }
+    }
+
+    /// Announces the window in a segment that leaves now: SEG.WND, scaled.
+    pub(crate) fn announce_window(&mut self, syn: bool) -> u16 {
+        self.rcv_adv = self.next_edge().max(self.rcv_adv);
+        let shift = if syn { 0 } else { self.rcv_wscale };
+        let wnd = self.rcv_wnd() >> shift;
+        if wnd > 0xffff {
+            // Only a SYN, whose window is not scaled: the announced edge is what 16 bits say.
+            self.rcv_adv = self.rcv_nxt + (0xffff << shift);
+            return 0xffff;
+        }
+        // What the shift cuts off is not announced.
+        self.rcv_adv = self.rcv_nxt + (wnd << shift);
+        wnd as u16
+    }
+
+    /// After the application has read: tell the peer when the window has opened by two segments or half the
+    /// buffer, before it stalls (as BSD and Linux do).
+    pub(crate) fn maybe_window_update(&mut self) {
+        if self.fin_received || !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
+            return;
+        }
+        let opens_by = self.next_edge().since(self.rcv_adv);
+        let wnd = self.rcv_wnd();
+        let step = (self.rcv_buf / 2).min(2 * self.local_mss as u32);
+        // While most of the window is open the ACKs of arriving data carry its growth.
+        if opens_by >= step && wnd <= self.rcv_buf / 2 {
+            self.ack_now = true;
+        }
+    }
+}
