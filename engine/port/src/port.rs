@@ -102,6 +102,7 @@ pub trait Port {
 }
 
 /// Ends a transmission that no port can carry.
+#[cfg_attr(loom, allow(dead_code))]
 pub(crate) fn refuse(pool: &mut Pool, tx: TxFrame, stats: &mut PortStats) {
     stats.tx_refused += 1;
     let ended = pool.complete(tx.into_index());

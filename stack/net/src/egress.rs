@@ -6,7 +6,7 @@ use linerate_frame::{Batch, Frame, HEADROOM_BYTES, Pool};
 use linerate_tcp::{Instant, Segment, Sent, Sink};
 use linerate_wire::checksum::Sum;
 use linerate_wire::emit::Push;
-use linerate_wire::{FlowKey, MacAddr};
+use linerate_wire::{FlowKey, MacAddr, eth, protocol};
 
 use crate::config::Link;
 use crate::counters::Counters;
@@ -80,13 +80,13 @@ impl Egress<'_> {
         sum: Sum,
         hop: &Hop,
     ) -> Option<usize> {
-        let mut p = Push::new(chunk, payload.0, payload.0 + payload.1).ok()?;
+        let mut p = Push::new(chunk, payload.0, payload.0 + payload.1);
         let key = &self.key;
         p.tcp(&tcp_emit(key, segment), key.local, key.remote, Some(sum)).ok()?;
         *self.ip_id = self.ip_id.wrapping_add(1);
-        push_ip(&mut p, key.local, key.remote, linerate_wire::IPPROTO_TCP, TTL, *self.ip_id).ok()?;
+        p.ip(key.local, key.remote, protocol::TCP, TTL, 0, *self.ip_id, true, 0).ok()?;
         if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
-            p.eth(src, *dst, None, key.remote.is_ipv6()).ok()?;
+            p.eth(src, *dst, None).ok()?;
         }
         Some(p.start())
     }
@@ -201,8 +201,8 @@ fn next_hop(link: Link, routes: &RouteTable, neigh: &mut NeighTable, dst: IpAddr
     }
 }
 
-fn tcp_emit<'a>(key: &FlowKey, s: &'a Segment) -> linerate_wire::tcp::TcpEmit<'a> {
-    linerate_wire::tcp::TcpEmit {
+fn tcp_emit<'a>(key: &FlowKey, s: &'a Segment) -> linerate_wire::TcpEmit<'a> {
+    linerate_wire::TcpEmit {
         src_port: key.local_port,
         dst_port: key.remote_port,
         seq: s.seq.0,
@@ -221,10 +221,10 @@ impl Stack {
         self.ip_id = self.ip_id.wrapping_add(1);
         let (at, len, id) = (frame.start(), frame.len(), self.ip_id);
         let pushed = self.pool.writable(&mut frame).and_then(|chunk| {
-            let mut p = Push::new(chunk, at, at + len).ok()?;
-            push_ip(&mut p, src, dst, protocol, ttl, id).ok()?;
+            let mut p = Push::new(chunk, at, at + len);
+            p.ip(src, dst, protocol, ttl, 0, id, true, 0).ok()?;
             if let (Link::Ethernet(mac), Hop::Mac(to)) = (self.link, &hop) {
-                p.eth(mac, *to, None, dst.is_ipv6()).ok()?;
+                p.eth(mac, *to, None).ok()?;
             }
             Some(p.start())
         });
@@ -259,9 +259,11 @@ impl Stack {
             let Some((mut frame, mac)) = self.neigh.take_resolved() else { return };
             let (at, len) = (frame.start(), frame.len());
             let pushed = self.pool.writable(&mut frame).and_then(|chunk| {
-                let ipv6 = chunk[at] >> 4 == 6;
-                let mut p = Push::new(chunk, at, at + len).ok()?;
-                p.eth(src, mac, None, ipv6).ok()?;
+                let ethertype = if chunk[at] >> 4 == 6 { eth::ETHERTYPE_IPV6 } else { eth::ETHERTYPE_IPV4 };
+                let mut p = Push::new(chunk, at, at + len);
+                p.raw(&ethertype.to_be_bytes()).ok()?;
+                p.raw(&src).ok()?;
+                p.raw(&mac).ok()?;
                 Some(p.start())
             });
             let Some(start) = pushed else {

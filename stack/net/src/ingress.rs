@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use linerate_frame::{Frame, RxCsum};
 use linerate_tcp::Instant;
 use linerate_wire::checksum;
-use linerate_wire::parse::{Kind, NetInfo, ParseError, Parsed, parse, parse_ip};
+use linerate_wire::parse::{Kind, NetInfo, ParseError, Parsed, parse, parse_ip, protocol};
 
 use crate::config::Link;
 use crate::drop_reason::DropReason;
@@ -71,12 +71,12 @@ impl Stack {
             return Ingress::Done;
         }
         match net.protocol {
-            linerate_wire::IPPROTO_TCP => return self.tcp_in(frame, parsed, net, handed, now),
-            linerate_wire::IPPROTO_ICMP if parsed.kind == Kind::Ipv4 => self.icmpv4_in(frame, &parsed, &net, now),
-            linerate_wire::IPPROTO_ICMPV6 if parsed.kind == Kind::Ipv6 => {
+            protocol::TCP => return self.tcp_in(frame, parsed, net, handed, now),
+            protocol::ICMP if parsed.kind == Kind::Ipv4 => self.icmpv4_in(frame, &parsed, &net, now),
+            protocol::ICMPV6 if parsed.kind == Kind::Ipv6 => {
                 self.icmpv6_in(frame, &parsed, &net, now);
             }
-            linerate_wire::IPPROTO_UDP => self.udp_in(frame, &parsed, &net, now),
+            protocol::UDP => self.udp_in(frame, &parsed, &net, now),
             _ => self.drop_frame(frame, DropReason::ProtocolUnknown),
         }
         Ingress::Done
@@ -94,7 +94,8 @@ impl Stack {
         if parsed.l2.dst[0] & 1 == 1 && self.link != Link::RawIp && self.addrs.is_local(net.dst) {
             return Some(DropReason::NotLocal);
         }
-        net.fragment.is_some().then_some(DropReason::FragUnsupported)
+        // An atomic fragment is a whole packet (RFC 6946).
+        net.fragment.is_some_and(|f| !f.is_atomic()).then_some(DropReason::FragUnsupported)
     }
 
     fn is_group_of_ours(&self, dst: IpAddr) -> bool {
@@ -105,9 +106,11 @@ impl Stack {
     /// offload (CHECKSUM_PARTIAL over veth, see [`RxCsum::MaybePartial`])?
     pub(crate) fn l4_sum_ok(&self, frame: &Frame, parsed: &Parsed, net: &NetInfo) -> bool {
         let l4 = &self.pool.bytes(frame)[parsed.l4_off as usize..parsed.end as usize];
+        // ICMP has no pseudo-header that a lazy sum could hold.
+        let may_be_partial = net.protocol != protocol::ICMP;
         match frame.csum {
             RxCsum::Verified => true,
-            RxCsum::MaybePartial if checksum::is_partial(net.src, net.dst, net.protocol, l4) => true,
+            RxCsum::MaybePartial if may_be_partial && checksum::is_partial(net.src, net.dst, net.protocol, l4) => true,
             _ => checksum::verify_l4(net.src, net.dst, net.protocol, l4) == checksum::CsumStatus::Good,
         }
     }
@@ -115,7 +118,7 @@ impl Stack {
 
 /// Duplicate address detection comes from the unspecified address: RFC 4862 section 5.4.2.
 fn is_dad(net: &NetInfo) -> bool {
-    net.src.is_unspecified() && net.src.is_ipv6() && net.protocol == linerate_wire::IPPROTO_ICMPV6
+    net.src.is_unspecified() && net.src.is_ipv6() && net.protocol == protocol::ICMPV6
 }
 
 fn parse_drop(e: ParseError) -> DropReason {
@@ -132,6 +135,6 @@ fn parse_drop(e: ParseError) -> DropReason {
         E::TcpTruncated | E::TcpDataOffset => DropReason::ParseTcp,
         E::UdpTruncated | E::UdpLength => DropReason::ParseUdp,
         E::IcmpTruncated => DropReason::ParseIcmp,
-        _ => DropReason::ParseEthernet,
+        E::NdTruncated | E::NdType | E::NdOption => DropReason::NdInvalid,
     }
 }

@@ -25,3 +25,6 @@ pub const EPHEMERAL_PORT_TRIES: u32 = 64;
 pub const IPV4_TCP_HEADER_BYTES: u16 = 40;
 /// The same for IPv6.
 pub const IPV6_TCP_HEADER_BYTES: u16 = 60;
+
+/// Free frames that a splice wants: a 64 KiB chunk cut into segments of RFC 9293's default MSS of 536 needs 123.
+pub const SPLICE_FREE_FRAMES: usize = 128;

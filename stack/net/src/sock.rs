@@ -8,7 +8,7 @@ use linerate_wire::FlowKey;
 
 use crate::flow::lookup::{Conn, Found};
 use crate::flow::{FlowId, ListenerId};
-use crate::limits::{EPHEMERAL_PORT_FIRST, EPHEMERAL_PORT_TRIES};
+use crate::limits::{EPHEMERAL_PORT_FIRST, EPHEMERAL_PORT_TRIES, SPLICE_FREE_FRAMES};
 use crate::stack::Stack;
 
 /// Why a call was refused; in brackets what POSIX calls it.
@@ -204,6 +204,9 @@ impl Stack {
     pub fn splice(&mut self, from: FlowId, to: FlowId) -> usize {
         let mut moved = 0;
         while let Some(room) = self.tcb(to).map(Tcb::room) {
+            if self.pool.free_len() < SPLICE_FREE_FRAMES {
+                break;
+            }
             let Some(conn) = self.flows.get_mut(from) else { break };
             let Some(chunk) = conn.tcb.take_chunk(room) else { break };
             let len = chunk.len();
@@ -250,8 +253,8 @@ impl Stack {
         if self.flows.get(id).is_none() {
             return;
         }
-        let Some((conn, mut env, mut egress)) = self.conn_env(id.slot, now) else { return };
-        if let Some(rst) = f(&mut conn.tcb, &mut env) {
+        let Some((tcb, mut env, mut egress)) = self.conn_env(id.slot, now) else { return };
+        if let Some(rst) = f(tcb, &mut env) {
             egress.reply(env.pool, &rst);
         }
         self.mark_dirty(id.slot);

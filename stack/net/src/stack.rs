@@ -2,14 +2,12 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::hash::Hasher;
 use core::net::IpAddr;
 
 use linerate_frame::{Batch, Frame, Pool};
-use linerate_tcp::{Env, Instant, SeqNum, State, TcpCounters, TimeWait};
+use linerate_tcp::{Env, Instant, SeqNum, State, Tcb, TcpCounters, TimeWait};
 use linerate_wire::FlowKey;
 use linerate_wire::flow_key::HashKey;
-use siphasher::sip::SipHasher13;
 
 use crate::addr::{AddrError, AddrSet, IfAddr};
 use crate::config::{Link, StackConfig};
@@ -17,7 +15,7 @@ use crate::counters::Counters;
 use crate::drop_reason::DropReason;
 use crate::egress::Egress;
 use crate::flow::listeners::Listeners;
-use crate::flow::lookup::Flows;
+use crate::flow::lookup::{Conn, Flows};
 use crate::flow::owner::Owners;
 use crate::flow::{FlowId, ListenerId};
 use crate::icmp::RateLimit;
@@ -74,6 +72,8 @@ pub struct Stack {
     pub(crate) secret: [u64; 4],
     pub(crate) counters: Counters,
     pub(crate) tcp_counters: TcpCounters,
+    /// Neighbours that the host's kernel is to resolve.
+    pub(crate) asked: VecDeque<IpAddr>,
     pub(crate) icmp_limit: RateLimit,
     pub(crate) short_of_frames_below: usize,
     pub(crate) ip_id: u16,
@@ -120,6 +120,7 @@ impl Stack {
             secret: cfg.secret,
             counters: Counters::default(),
             tcp_counters: TcpCounters::default(),
+            asked: VecDeque::new(),
             icmp_limit: RateLimit::default(),
             ip_id: seed as u16,
             next_port: (seed >> 16) as u32,
@@ -217,13 +218,13 @@ impl Stack {
     }
 
     fn on_conn_timer(&mut self, slot: u32, now: Instant) {
-        let Some((conn, mut env, mut egress)) = self.conn_env(slot, now) else { return };
-        if conn.tcb.next_deadline() > now {
+        let Some((tcb, mut env, mut egress)) = self.conn_env(slot, now) else { return };
+        if tcb.next_deadline() > now {
             // The deadline moved out since the wheel was armed.
             self.settle(slot);
             return;
         }
-        let more = conn.tcb.on_deadline(&mut env, &mut egress);
+        let more = tcb.on_deadline(&mut env, &mut egress);
         if more {
             self.mark_dirty(slot);
         }
@@ -245,12 +246,13 @@ impl Stack {
             }
             done += 1;
             let slot = *slot;
-            let Some((conn, mut env, mut egress)) = self.conn_env(slot, now) else { continue };
             // The slot may have changed hands since it was listed: then there is nothing to do for it.
-            if !core::mem::take(&mut conn.dirty) {
+            let listed = self.flows.conns[slot as usize].as_mut().is_some_and(|c| core::mem::take(&mut c.dirty));
+            if !listed {
                 continue;
             }
-            if conn.tcb.output(&mut env, &mut egress) {
+            let Some((tcb, mut env, mut egress)) = self.conn_env(slot, now) else { continue };
+            if tcb.output(&mut env, &mut egress) {
                 self.mark_dirty(slot);
             }
             self.settle(slot);
@@ -261,13 +263,9 @@ impl Stack {
         self.dirty_spare = core::mem::replace(&mut self.dirty, list);
     }
 
-    /// A connection together with what its TCB's calls need.
-    pub(crate) fn conn_env(
-        &mut self,
-        slot: u32,
-        now: Instant,
-    ) -> Option<(&mut crate::flow::lookup::Conn, Env<'_>, Egress<'_>)> {
-        let conn = self.flows.conns.get_mut(slot as usize)?.as_mut()?;
+    /// A connection's TCB together with what its calls need.
+    pub(crate) fn conn_env(&mut self, slot: u32, now: Instant) -> Option<(&mut Tcb, Env<'_>, Egress<'_>)> {
+        let Conn { tcb, path, key, .. } = self.flows.conns.get_mut(slot as usize)?.as_mut()?;
         let env = Env {
             now,
             short_of_frames: self.pool.free_len() < self.short_of_frames_below,
@@ -282,11 +280,11 @@ impl Stack {
             counters: &mut self.counters,
             ip_id: &mut self.ip_id,
             link: self.link,
-            key: conn.key,
-            path: conn.path,
+            key: *key,
+            path,
             now,
         };
-        Some((conn, env, egress))
+        Some((tcb, env, egress))
     }
 
     pub(crate) fn mark_dirty(&mut self, slot: u32) {
@@ -379,13 +377,6 @@ impl Stack {
             local_mss: self.local_mss(key.remote),
             ipv6: key.remote.is_ipv6(),
         }
-    }
-
-    /// A secret-keyed hash for choices that must not be guessed.
-    pub(crate) fn keyed(&self, salt: u64) -> u64 {
-        let mut h = SipHasher13::new_with_keys(self.secret[2], self.secret[3]);
-        h.write_u64(salt);
-        h.finish()
     }
 }
 

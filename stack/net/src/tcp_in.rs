@@ -69,9 +69,9 @@ impl Stack {
     }
 
     fn conn_in(&mut self, slot: u32, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
-        let Some((conn, mut env, mut egress)) = self.conn_env(slot, now) else { return };
+        let Some((tcb, mut env, mut egress)) = self.conn_env(slot, now) else { return };
         let mut payload = Some(frame);
-        let disposition = conn.tcb.on_segment(&seg, &mut payload, &mut env);
+        let disposition = tcb.on_segment(&seg, &mut payload, &mut env);
         let mut reopen = false;
         match disposition {
             Disposition::Done => {}
@@ -82,7 +82,7 @@ impl Stack {
         if reopen {
             // TIME-WAIT that the application has not let go of yet, and the SYN of a new incarnation: the old one
             // is over for the application, too.
-            let snd_nxt = conn.tcb.info().snd_nxt;
+            let snd_nxt = tcb.info().snd_nxt;
             self.release(slot);
             if let Some(frame) = payload {
                 self.open(key, seg, frame, Some(snd_nxt), now);

@@ -1,5 +1,6 @@
 //! What an observer may know of a connection.
 
+use crate::seq::SeqNum;
 use crate::tcb::{State, Tcb};
 
 /// A snapshot, in the spirit of Linux's TCP_INFO.
@@ -7,6 +8,8 @@ use crate::tcb::{State, Tcb};
 #[allow(missing_docs)]
 pub struct TcpInfo {
     pub state: State,
+    pub snd_nxt: SeqNum,
+    pub rcv_nxt: SeqNum,
     pub srtt_ns: u64,
     pub rttvar_ns: u64,
     pub rto_ns: u64,
@@ -25,6 +28,8 @@ impl Tcb {
     pub fn info(&self) -> TcpInfo {
         TcpInfo {
             state: self.state,
+            snd_nxt: self.snd_nxt,
+            rcv_nxt: self.rcv_nxt,
             srtt_ns: self.rtt.srtt,
             rttvar_ns: self.rtt.rttvar,
             rto_ns: self.rtt.rto(),

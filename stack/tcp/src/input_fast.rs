@@ -41,7 +41,9 @@ impl Tcb {
         } else if let Err(why) = self.on_ack(seg, env) {
             return Disposition::Drop(why);
         }
-        if let Some(frame) = payload.take() {
+        if seg.payload_len > 0
+            && let Some(frame) = payload.take()
+        {
             self.take_in_order(frame, env);
         }
         Disposition::Done

@@ -7,14 +7,23 @@ use linerate_frame::{Frame, Pool};
 
 /// A run of received payload.
 #[derive(Debug)]
-pub(crate) enum Chunk {
+pub enum Chunk {
     /// In the frame it came in.
     Frame(Frame),
     /// Copied out because frames ran short: DESIGN rule 2, before anything is dropped.
-    Heap { bytes: Box<[u8]>, start: usize, len: usize },
+    Heap {
+        /// The copy.
+        bytes: Box<[u8]>,
+        /// First byte not read.
+        start: usize,
+        /// Bytes not read.
+        len: usize,
+    },
 }
 
+#[allow(clippy::len_without_is_empty)] // a chunk is never empty
 impl Chunk {
+    /// Bytes in it.
     pub fn len(&self) -> usize {
         match self {
             Chunk::Frame(f) => f.len(),
@@ -22,7 +31,7 @@ impl Chunk {
         }
     }
 
-    pub fn advance(&mut self, n: usize) {
+    pub(crate) fn advance(&mut self, n: usize) {
         match self {
             Chunk::Frame(f) => f.advance(n),
             Chunk::Heap { start, len, .. } => {
@@ -33,13 +42,14 @@ impl Chunk {
         }
     }
 
-    pub fn truncate(&mut self, n: usize) {
+    pub(crate) fn truncate(&mut self, n: usize) {
         match self {
             Chunk::Frame(f) => f.truncate(n),
             Chunk::Heap { len, .. } => *len = n.min(*len),
         }
     }
 
+    /// The bytes.
     pub fn bytes<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
         match self {
             Chunk::Frame(f) => pool.bytes(f),
@@ -47,18 +57,19 @@ impl Chunk {
         }
     }
 
+    /// Takes its frame home.
     pub fn free(self, pool: &mut Pool) {
         if let Chunk::Frame(f) = self {
             pool.free(f);
         }
     }
 
-    pub fn frames(&self) -> usize {
+    pub(crate) fn frames(&self) -> usize {
         matches!(self, Chunk::Frame(_)) as usize
     }
 
     /// The frame itself, or, when frames run short, a copy on the heap with the frame back home.
-    pub fn keep(frame: Frame, pool: &mut Pool, short_of_frames: bool) -> Self {
+    pub(crate) fn keep(frame: Frame, pool: &mut Pool, short_of_frames: bool) -> Self {
         if !short_of_frames {
             return Chunk::Frame(frame);
         }
@@ -78,6 +89,7 @@ pub(crate) struct RecvQueue {
 
 impl RecvQueue {
     pub fn push(&mut self, chunk: Chunk) {
+        debug_assert!(chunk.len() > 0, "an empty chunk would look like the end");
         self.bytes += chunk.len() as u32;
         self.chunks.push_back(chunk);
     }
@@ -99,6 +111,16 @@ impl RecvQueue {
                 self.chunks.pop_front().expect("front exists").free(pool);
             }
         }
+    }
+
+    /// The oldest chunk whole, if it is at most `most` bytes.
+    pub fn pop(&mut self, most: usize) -> Option<Chunk> {
+        if self.chunks.front()?.len() > most {
+            return None;
+        }
+        let chunk = self.chunks.pop_front()?;
+        self.bytes -= chunk.len() as u32;
+        Some(chunk)
     }
 
     pub fn frames(&self) -> usize {

@@ -53,15 +53,16 @@ impl Reassembly {
         while at > 0 && self.segs[at - 1].seq.after(seq) {
             at -= 1;
         }
-        if at > 0 {
-            let before = self.segs[at - 1].end();
-            let overlap = before.since(seq) as usize;
+        at = at.saturating_sub(1);
+        while at < self.segs.len() && self.segs[at].seq.at_or_before(seq) {
+            let overlap = self.segs[at].end().since(seq) as usize;
             if overlap >= chunk.len() {
                 chunk.free(pool);
                 return Inserted::Duplicate;
             }
             chunk.advance(overlap);
             seq += overlap as u32;
+            at += 1;
         }
         let mut end = seq + chunk.len() as u32;
         while at < self.segs.len() && self.segs[at].seq.before(end) {

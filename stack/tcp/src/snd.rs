@@ -88,9 +88,10 @@ impl SendQueue {
         let take = data.len().min(limit.saturating_sub(self.bytes) as usize);
         let mut rest = &data[..take];
         while !rest.is_empty() {
+            // A frame that was never sent may still grow: small writes of a turn leave together.
+            let may_grow = self.segs.len() > self.unsent;
             let n = match self.segs.back_mut() {
-                // Frames that were never sent may still grow: small writes of a turn leave together.
-                Some(seg) if self.segs.len() > self.unsent && seg.len() < mss => append(pool, seg, rest, mss),
+                Some(seg) if may_grow && seg.len() < mss => append(pool, seg, rest, mss),
                 _ => 0,
             };
             let n = if n > 0 {
@@ -112,6 +113,15 @@ impl SendQueue {
             self.segs.back_mut().expect("bytes were written").flags |= PSH;
         }
         taken
+    }
+
+    /// Takes a frame whose range is payload, with room for headers in front of it: no copy, one pass to sum it.
+    pub fn push_frame(&mut self, pool: &Pool, frame: Frame) {
+        let len = frame.len() as u32;
+        let sum = checksum::sum(pool.bytes(&frame));
+        self.segs.push_back(TxSeg { frame, seq: self.end, sum, sent_at: Instant(0), flags: PSH });
+        self.end += len;
+        self.bytes += len;
     }
 
     /// The first index whose segment ends after `seq`, among those sent.

@@ -1,15 +1,16 @@
 //! The transmission control block: RFC 9293 section 3.3.1, and the application's side of it.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use linerate_frame::Pool;
+use linerate_frame::{HEADROOM_BYTES, Pool};
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
 use crate::limits::{MSS_MIN, TS_OPTION_BYTES};
 use crate::prr::Prr;
 use crate::rack::Rack;
-use crate::rcv::RecvQueue;
+use crate::rcv::{Chunk, RecvQueue};
 use crate::reassembly::Reassembly;
 use crate::rtt::Rtt;
 use crate::sack::SackRanges;
@@ -296,6 +297,35 @@ impl Tcb {
         let n = self.snd.write(pool, data, self.smss as u32, self.snd_buf);
         self.wants_room |= n < data.len();
         n
+    }
+
+    /// The oldest received chunk, whole, if it is at most `most` bytes: to be given to another connection.
+    pub fn take_chunk(&mut self, most: usize) -> Option<Chunk> {
+        let chunk = self.recv.pop(most)?;
+        self.maybe_window_update();
+        Some(chunk)
+    }
+
+    /// Sends a chunk that another connection received: the very frame where it fits a segment.
+    pub fn give_chunk(&mut self, pool: &mut Pool, chunk: Chunk) {
+        match chunk {
+            // Received behind headers of at least the size that ours have: HEADROOM_BYTES of them fit in front.
+            Chunk::Frame(frame) if frame.len() <= self.smss as usize && frame.start() >= HEADROOM_BYTES as usize => {
+                self.snd.push_frame(pool, frame);
+            }
+            chunk => {
+                let bytes: Vec<u8> = chunk.bytes(pool).into();
+                chunk.free(pool);
+                // The caller asked for room; only an empty pool cuts this short, and the frame just freed is there.
+                let n = self.snd.write(pool, &bytes, self.smss as u32, u32::MAX);
+                debug_assert_eq!(n, bytes.len());
+            }
+        }
+    }
+
+    /// A writer waits for room: [`Events::WRITABLE`] will tell.
+    pub fn want_room(&mut self) {
+        self.wants_room = true;
     }
 
     /// No more will be written: FIN goes out behind what is queued. Reading goes on (half-close).

@@ -41,7 +41,8 @@ impl ArpPacket {
     /// # Errors
     /// `ArpMalformed` for short packets, other hardware or protocol types, other operations.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        let Some(&[h0, h1, h2, h3, h4, h5, op0, op1, ref addresses @ ..]) = bytes.first_chunk::<ARP_LEN>() else {
+        let Some(&[h0, h1, h2, h3, h4, h5, op0, op1, ref addresses @ ..]) = bytes.first_chunk::<ARP_LEN>()
+        else {
             return Err(ParseError::ArpMalformed);
         };
         if [h0, h1, h2, h3, h4, h5] != ETHERNET_IPV4 {

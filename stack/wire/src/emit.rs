@@ -122,7 +122,8 @@ impl<'a> Push<'a> {
     #[inline(always)]
     fn put<const N: usize>(&mut self, header: [u8; N]) -> Result<(), EmitError> {
         let at = self.start.checked_sub(N).ok_or(EmitError::Headroom)?;
-        let room = self.buf.get_mut(at..).and_then(|b| b.first_chunk_mut::<N>()).ok_or(EmitError::Headroom)?;
+        let room =
+            self.buf.get_mut(at..).and_then(|b| b.first_chunk_mut::<N>()).ok_or(EmitError::Headroom)?;
         *room = header;
         self.start = at;
         Ok(())
@@ -223,7 +224,9 @@ impl<'a> Push<'a> {
     #[inline(always)]
     fn tcp_options(&mut self, options: &TcpOptions) -> Result<Sum, EmitError> {
         match options {
-            TcpOptions { mss: None, wscale: None, sack_permitted: false, timestamps, sack } if sack.is_empty() => {
+            TcpOptions { mss: None, wscale: None, sack_permitted: false, timestamps, sack }
+                if sack.is_empty() =>
+            {
                 let Some((tsval, tsecr)) = *timestamps else { return Ok(Sum::ZERO) };
                 self.put(timestamps_group(1, 1, (tsval, tsecr)))?;
                 // <nop, nop, TS, 10> as a word, then the two values.
@@ -305,7 +308,13 @@ impl<'a> Push<'a> {
     /// # Errors
     /// `Headroom`.
     #[inline]
-    pub fn icmpv4(&mut self, ty: u8, code: u8, rest: [u8; 4], body_sum: Option<Sum>) -> Result<(), EmitError> {
+    pub fn icmpv4(
+        &mut self,
+        ty: u8,
+        code: u8,
+        rest: [u8; 4],
+        body_sum: Option<Sum>,
+    ) -> Result<(), EmitError> {
         self.icmp(ty, code, rest, body_sum, Sum::ZERO)
     }
 
@@ -470,7 +479,8 @@ impl<'a> Push<'a> {
                 self.put(plain)
             }
             Some(tci) => {
-                let tag = u64::from(vlan::TPID_8021Q) << 32 | u64::from(tci) << 16 | u64::from(self.ethertype);
+                let tag =
+                    u64::from(vlan::TPID_8021Q) << 32 | u64::from(tci) << 16 | u64::from(self.ethertype);
                 header[12..].copy_from_slice(&tag.to_be_bytes()[2..]);
                 self.put(header)
             }
@@ -490,7 +500,8 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::SmallRng};
 
     fn families() -> [(IpAddr, IpAddr); 2] {
-        [("10.1.2.3", "192.0.2.9"), ("2001:db8::5", "fe80::77")].map(|(s, d)| (s.parse().unwrap(), d.parse().unwrap()))
+        [("10.1.2.3", "192.0.2.9"), ("2001:db8::5", "fe80::77")]
+            .map(|(s, d)| (s.parse().unwrap(), d.parse().unwrap()))
     }
 
     fn tcp<'a>(options: &'a TcpOptions) -> TcpEmit<'a> {

@@ -155,7 +155,13 @@ pub enum Icmpv6Error {
 
 /// Writes an error about `original` (from its IPv6 header on), quoting as much as the minimum MTU and `out`
 /// hold. Returns its length, or 0 where `out` has no room for the header and the quote's IPv6 header.
-pub fn emit_error(error: Icmpv6Error, original: &[u8], src: Ipv6Addr, dst: Ipv6Addr, out: &mut [u8]) -> usize {
+pub fn emit_error(
+    error: Icmpv6Error,
+    original: &[u8],
+    src: Ipv6Addr,
+    dst: Ipv6Addr,
+    out: &mut [u8],
+) -> usize {
     let quote_len = original.len().min(MAX_QUOTE).min(out.len().saturating_sub(HEADER_LEN));
     if quote_len < original.len().min(ipv6::HEADER_LEN) {
         return 0;
@@ -176,7 +182,8 @@ mod tests {
 
     #[test]
     fn echo_and_its_reply() {
-        let (src, dst): (Ipv6Addr, Ipv6Addr) = ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
+        let (src, dst): (Ipv6Addr, Ipv6Addr) =
+            ("2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap());
         for seed in 0..=255u8 {
             let mut b = [0; 29];
             assert_eq!(emit((ECHO_REQUEST, 0), [seed, 1, 2, 3], &[seed; 21], src, dst, &mut b), 29);

@@ -186,7 +186,8 @@ impl<'a> Iterator for ExtHeaders<'a> {
         self.at += len;
         self.count += 1;
         // Behind a later fragment's header stands the middle of something, not a header.
-        self.ended = kind == protocol::IPV6_FRAGMENT && parse_fragment(bytes).is_some_and(|f| f.offset_bytes != 0);
+        self.ended =
+            kind == protocol::IPV6_FRAGMENT && parse_fragment(bytes).is_some_and(|f| f.offset_bytes != 0);
         Some(Ok(header))
     }
 }
@@ -285,7 +286,8 @@ impl Ipv6Emit {
     pub(crate) fn to_bytes(self, payload_len: u16) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         let word = 6 << 28 | u32::from(self.traffic_class) << 20 | self.flow_label & 0x000f_ffff;
-        let lengths = u32::from(payload_len) << 16 | u32::from(self.next_header) << 8 | u32::from(self.hop_limit);
+        let lengths =
+            u32::from(payload_len) << 16 | u32::from(self.next_header) << 8 | u32::from(self.hop_limit);
         bytes[..4].copy_from_slice(&word.to_be_bytes());
         bytes[4..8].copy_from_slice(&lengths.to_be_bytes());
         bytes[8..24].copy_from_slice(&self.src.octets());

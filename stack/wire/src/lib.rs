@@ -36,7 +36,9 @@ pub use checksum::{CsumStatus, Sum, copy_and_sum, is_partial, sum, verify_l4};
 pub use emit::{EmitError, MAX_HEADER, Push, TcpEmit};
 pub use eth::{L2, MacAddr};
 pub use flow_key::{FlowKey, HashKey};
-pub use parse::{Fragment, Kind, NetInfo, ParseError, Parsed, Quoted, parse, parse_ip, parse_quoted, protocol};
+pub use parse::{
+    Fragment, Kind, NetInfo, ParseError, Parsed, Quoted, parse, parse_ip, parse_quoted, protocol,
+};
 pub use rss::Toeplitz;
 pub use tcp::{TcpFlags, TcpHeader, parse_tcp};
 pub use tcp_options::{SackBlocks, TcpOptions, emit_options, parse_options};

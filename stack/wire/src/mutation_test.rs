@@ -10,8 +10,8 @@ use crate::nd::{self, NdMessage};
 use crate::parse::{Fragment, parse_quoted, protocol};
 use crate::tcp_options::raw_options;
 use crate::{
-    ArpOp, ArpPacket, TcpFlags, TcpOptions, checksum, emit_options, icmpv4, icmpv6, ipv4, ipv6, parse, parse_ip,
-    parse_options, parse_tcp, verify_l4,
+    ArpOp, ArpPacket, TcpFlags, TcpOptions, checksum, emit_options, icmpv4, icmpv6, ipv4, ipv6, parse,
+    parse_ip, parse_options, parse_tcp, verify_l4,
 };
 
 const FRAMES: usize = 200_000;
@@ -91,7 +91,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push(framed(&[], |p| {
         let ip = [10, 0, 0, 1].into();
         let op = ArpOp::Request;
-        p.arp(&ArpPacket { op, sender_mac: [2; 6], sender_ip: ip, target_mac: [0; 6], target_ip: ip }).unwrap();
+        p.arp(&ArpPacket { op, sender_mac: [2; 6], sender_ip: ip, target_mac: [0; 6], target_ip: ip })
+            .unwrap();
         p.eth([2; 6], [0xff; 6], None).unwrap();
     }));
     seeds

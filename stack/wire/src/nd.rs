@@ -231,9 +231,8 @@ impl<'a> NdOptions<'a> {
 }
 
 fn parse_option(kind: u8, bytes: &[u8]) -> NdOption<'_> {
-    let be32 = |at: usize| {
-        bytes.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_be_bytes(*b))
-    };
+    let be32 =
+        |at: usize| bytes.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_be_bytes(*b));
     match (kind, bytes) {
         (OPT_SLLA, &[_, _, a, b, c, d, e, f]) => NdOption::SourceLinkLayer([a, b, c, d, e, f]),
         (OPT_TLLA, &[_, _, a, b, c, d, e, f]) => NdOption::TargetLinkLayer([a, b, c, d, e, f]),
@@ -278,7 +277,8 @@ impl<'a> NdMessage<'a> {
             ROUTER_SOLICIT => Self::RouterSolicit { options: options(8)? },
             ROUTER_ADVERT => {
                 let be32 = |at: usize| {
-                    let bytes = l4.get(at..).and_then(|b| b.first_chunk::<4>()).ok_or(ParseError::NdTruncated)?;
+                    let bytes =
+                        l4.get(at..).and_then(|b| b.first_chunk::<4>()).ok_or(ParseError::NdTruncated)?;
                     Ok(u32::from_be_bytes(*bytes))
                 };
                 Self::RouterAdvert(RouterAdvert {
@@ -294,7 +294,11 @@ impl<'a> NdMessage<'a> {
             NEIGHBOR_SOLICIT => Self::NeighborSolicit { target: address(8)?, options: options(24)? },
             NEIGHBOR_ADVERT => Self::NeighborAdvert {
                 target: address(8)?,
-                flags: NaFlags { router: r0 & 0x80 != 0, solicited: r0 & 0x40 != 0, override_: r0 & 0x20 != 0 },
+                flags: NaFlags {
+                    router: r0 & 0x80 != 0,
+                    solicited: r0 & 0x40 != 0,
+                    override_: r0 & 0x20 != 0,
+                },
                 options: options(24)?,
             },
             _ => Self::Redirect { target: address(8)?, destination: address(24)?, options: options(40)? },
@@ -320,7 +324,8 @@ impl<'a> NdMessage<'a> {
             Self::RouterSolicit { options } => !no_source || options.source_link_layer().is_none(),
             Self::RouterAdvert(_) => src.is_unicast_link_local(),
             Self::NeighborSolicit { target, options } => {
-                let is_dad_ok = dst == solicited_node_multicast(*target) && options.source_link_layer().is_none();
+                let is_dad_ok =
+                    dst == solicited_node_multicast(*target) && options.source_link_layer().is_none();
                 !target.is_multicast() && (!no_source || is_dad_ok)
             }
             Self::NeighborAdvert { target, flags, .. } => {
@@ -479,7 +484,10 @@ mod tests {
         let o: Vec<_> = ra.options.iter().collect();
         assert_eq!(o[0], NdOption::Mtu(1500));
         let NdOption::Prefix(p) = o[1] else { panic!() };
-        assert_eq!((p.prefix_len, p.on_link, p.autonomous, p.valid_s, p.preferred_s), (64, true, true, 65536, 32768));
+        assert_eq!(
+            (p.prefix_len, p.on_link, p.autonomous, p.valid_s, p.preferred_s),
+            (64, true, true, 65536, 32768)
+        );
         let NdOption::Rdnss(r) = o[2] else { panic!() };
         assert_eq!((r.lifetime_s, r.servers().collect::<Vec<_>>()), (1024, std::vec![ll(53), ll(54)]));
         assert_eq!(o[3], NdOption::SourceLinkLayer(MAC));

@@ -436,7 +436,10 @@ mod tests {
                 assert_eq!(p.payload(&frame), b"hello");
                 let net = p.net.unwrap();
                 assert_eq!((net.src, net.dst), (address(src), address(dst)));
-                assert_eq!((net.protocol, net.ttl, net.tos, net.fragment, net.has_options), (6, 64, 2, None, false));
+                assert_eq!(
+                    (net.protocol, net.ttl, net.tos, net.fragment, net.has_options),
+                    (6, 64, 2, None, false)
+                );
                 let key = p.flow_key(&frame).unwrap();
                 assert_eq!((key.local, key.remote), (net.dst, net.src));
                 assert_eq!((key.local_port, key.remote_port), (443, 40000));
@@ -476,7 +479,13 @@ mod tests {
         assert_eq!(names.len(), ParseError::ALL.len());
     }
 
-    fn ipv4_packet(protocol: u8, offset_bytes: u16, more_fragments: bool, options: &[u8], l4: &[u8]) -> Vec<u8> {
+    fn ipv4_packet(
+        protocol: u8,
+        offset_bytes: u16,
+        more_fragments: bool,
+        options: &[u8],
+        l4: &[u8],
+    ) -> Vec<u8> {
         let mut buf = std::vec![0; 64 + l4.len()];
         buf[64..].copy_from_slice(l4);
         let end = buf.len();

@@ -131,7 +131,9 @@ mod tests {
     #[test]
     fn symmetric_is_toeplitz_and_symmetric() {
         let t = Toeplitz::symmetric();
-        for f in [flow("10.1.2.3", 40000, "10.9.8.7", 443), flow("2001:db8::7", 55555, "2001:db8:ffff::1", 80)] {
+        for f in
+            [flow("10.1.2.3", 40000, "10.9.8.7", 443), flow("2001:db8::7", 55555, "2001:db8:ffff::1", 80)]
+        {
             let mut input = std::vec::Vec::new();
             for address in [f.remote, f.local] {
                 match address {

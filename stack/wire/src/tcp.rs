@@ -117,7 +117,11 @@ impl fmt::Debug for TcpFlags {
         if self.is_empty() {
             return f.write_str("none");
         }
-        LETTERS.iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 != 0).try_for_each(|(_, c)| write!(f, "{c}"))
+        LETTERS
+            .iter()
+            .enumerate()
+            .filter(|(bit, _)| self.0 >> bit & 1 != 0)
+            .try_for_each(|(_, c)| write!(f, "{c}"))
     }
 }
 

@@ -161,7 +161,8 @@ pub fn raw_options(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 #[inline]
 pub fn emit_options(options: &TcpOptions, out: &mut [u8]) -> usize {
     if let Some(to) = out.first_chunk_mut::<12>()
-        && let TcpOptions { mss: None, wscale: None, sack_permitted: false, timestamps: Some(ts), sack } = options
+        && let TcpOptions { mss: None, wscale: None, sack_permitted: false, timestamps: Some(ts), sack } =
+            options
         && sack.is_empty()
     {
         *to = timestamps_group(NOP, NOP, *ts);

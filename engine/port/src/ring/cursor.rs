@@ -237,8 +237,10 @@ mod tests {
 mod loom_tests {
     use super::super::raw::{Desc, memory_pair};
 
-    /// Every interleaving (and every allowed stale read) of three entries through a ring of two: none is lost,
-    /// repeated, or read before it was written or after it was overwritten.
+    /// Every interleaving, and every stale value the memory model allows a load, of three entries through a ring of
+    /// two: none is lost, repeated, or read before it was written. Fails when the producer's release or the consumer's
+    /// acquire is made relaxed. What loom can't model is a load that is delayed past a later store, so it would not miss
+    /// the release with which a consumer gives slots back.
     #[test]
     fn loom_entries_arrive_whole_and_in_order() {
         loom::model(|| {

@@ -25,6 +25,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Zeroed memory, private to the process, faulted in now (a page fault in the data path costs microseconds;
     /// and XDP_UMEM_REG would fault it in anyway, page by page). `huge`: 2 MiB pages from the reserved pool.
+    #[cfg_attr(loom, allow(dead_code))]
     pub(crate) fn anonymous(len: usize, huge: bool) -> Result<Self, Errno> {
         let mut flags = MapFlags::PRIVATE | MapFlags::POPULATE;
         if huge {

@@ -43,6 +43,8 @@ enum State {
     Source {
         sent: u64,
         len: u64,
+        /// The peer's FIN came; a stream of a given length goes on.
+        half_closed: bool,
     },
     Conns,
 }
@@ -74,6 +76,7 @@ impl Connection {
     /// The events to wait for now.
     pub fn wanted(&self) -> EventFlags {
         match self.state {
+            State::Source { half_closed: true, .. } => EventFlags::OUT,
             // Readable is the peer's FIN: the end of an endless stream.
             State::Source { .. } => EventFlags::IN | EventFlags::OUT,
             _ if !self.out.is_empty() => EventFlags::OUT,
@@ -200,16 +203,19 @@ impl Connection {
             None => return Ok(()),
         }
         if let Ok(len) = <[u8; 8]>::try_from(head.as_slice()) {
-            self.state = State::Source { sent: 0, len: u64::from_be_bytes(len) };
+            self.state = State::Source { sent: 0, len: u64::from_be_bytes(len), half_closed: false };
             return self.source(false, buf);
         }
         Ok(())
     }
 
     fn source(&mut self, readable: bool, buf: &mut [u8]) -> Result<(), Next> {
-        let State::Source { sent, len } = &mut self.state else { return Ok(()) };
-        if readable && socket::recv(&self.fd, buf)? == Some(0) && *len == ENDLESS {
-            return Err(Next::Close);
+        let State::Source { sent, len, half_closed } = &mut self.state else { return Ok(()) };
+        if readable && !*half_closed && socket::recv(&self.fd, buf)? == Some(0) {
+            if *len == ENDLESS {
+                return Err(Next::Close);
+            }
+            *half_closed = true;
         }
         for _ in 0..BULK_CALLS {
             let left = (*len - *sent).min(BUF_BYTES as u64) as usize;
