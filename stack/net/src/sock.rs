@@ -1,5 +1,6 @@
 //! What an application on this core can do with connections and listeners.
 
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use linerate_tcp::time_wait::TimeWait;
@@ -58,6 +59,13 @@ impl Stack {
         let Some(listener) = self.listeners.remove(id) else { return };
         for flow in listener.queue {
             self.abort(flow, now);
+        }
+    }
+
+    /// Stops listening everywhere.
+    pub fn close_listeners(&mut self, now: Instant) {
+        for id in self.listeners.ids() {
+            self.close_listener(id, now);
         }
     }
 
@@ -242,6 +250,29 @@ impl Stack {
     /// Drops a connection at once, with RST.
     pub fn abort(&mut self, id: FlowId, now: Instant) {
         self.end(id, now, |tcb, env| tcb.abort(env));
+    }
+
+    /// Drops every connection, with RST: the stack is about to stop.
+    pub fn abort_all(&mut self, now: Instant) {
+        let ids: Vec<FlowId> = (0u32..)
+            .zip(&self.flows.conns)
+            .filter_map(|(slot, c)| c.as_ref().map(|c| FlowId { slot, generation: c.generation }))
+            .collect();
+        for id in ids {
+            self.abort(id, now);
+        }
+    }
+
+    /// Takes home every frame that still waits somewhere in the stack: for a neighbour, or to be sent. After
+    /// [`abort_all`](Self::abort_all), before the port is closed.
+    pub fn drain(&mut self) {
+        while let Some(frame) = self.neigh.drain() {
+            self.pool.free(frame);
+        }
+        while let Some(tx) = self.batch.pop() {
+            let known = self.pool.complete(tx.into_index());
+            debug_assert!(known, "what is in the batch is being sent");
+        }
     }
 
     fn end(

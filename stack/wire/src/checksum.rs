@@ -29,7 +29,6 @@ impl Sum {
     /// Adds a sum over bytes that begin at an even offset.
     #[inline]
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "end-around carry is not what `+` would promise")]
     pub const fn add(self, other: Self) -> Self {
         let (total, carry) = self.0.overflowing_add(other.0);
         Self(total.wrapping_add(carry as u16))
@@ -134,15 +133,13 @@ pub fn pseudo_header_v4(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, l4_len: u32)
 /// Sum of the IPv6 pseudo-header (RFC 8200 8.1); `l4_len` in bytes.
 #[inline]
 pub fn pseudo_header_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, l4_len: u32) -> Sum {
-    let (src, dst) = (src.to_bits(), dst.to_bits());
-    let mut words = u64::from(protocol) + u64::from(l4_len);
-    for x in [src, dst] {
-        words += (x >> 96) as u64;
-        words += (x >> 64) as u64 & 0xffff_ffff;
-        words += (x >> 32) as u64 & 0xffff_ffff;
-        words += x as u64 & 0xffff_ffff;
+    let mut words = 0;
+    for octets in [src.octets(), dst.octets()] {
+        let x = u128::from_ne_bytes(octets);
+        let (low, high) = (x as u64, (x >> 64) as u64);
+        words += (low & 0xffff_ffff) + (low >> 32) + (high & 0xffff_ffff) + (high >> 32);
     }
-    Sum::from_host_words(words)
+    Sum(fold_u64(words)).add(Sum::from_host_words(u64::from(protocol) + u64::from(l4_len)))
 }
 
 /// Sum of the pseudo-header of either family. Mixed families, which no packet has, count as IPv6.
@@ -150,9 +147,10 @@ pub fn pseudo_header_v6(src: Ipv6Addr, dst: Ipv6Addr, protocol: u8, l4_len: u32)
 pub fn pseudo_header(src: IpAddr, dst: IpAddr, protocol: u8, l4_len: u32) -> Sum {
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => pseudo_header_v4(src, dst, protocol, l4_len),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => pseudo_header_v6(src, dst, protocol, l4_len),
         (src, dst) => pseudo_header_v6(
-            crate::flow_key::octets_v6(src).into(),
-            crate::flow_key::octets_v6(dst).into(),
+            crate::flow_key::octets_v6(&src).into(),
+            crate::flow_key::octets_v6(&dst).into(),
             protocol,
             l4_len,
         ),

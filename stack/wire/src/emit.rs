@@ -414,7 +414,7 @@ impl<'a> Push<'a> {
     #[inline]
     pub fn ipv4(&mut self, header: &Ipv4Emit<'_>) -> Result<(), EmitError> {
         let options_len = header.options.len();
-        if options_len > ipv4::MAX_OPTIONS_LEN || options_len % 4 != 0 {
+        if options_len > ipv4::MAX_OPTIONS_LEN || !options_len.is_multiple_of(4) {
             return Err(EmitError::OptionsLength);
         }
         let total_len = ipv4::HEADER_LEN + options_len + self.len();

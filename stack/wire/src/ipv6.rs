@@ -97,7 +97,7 @@ pub fn walk(packet: &[u8]) -> Result<Chain, ParseError> {
     let mut headers = ext_headers(packet);
     let mut fragment = None;
     let mut has_options = false;
-    while let Some(header) = headers.next() {
+    for header in headers.by_ref() {
         let header = header?;
         if header.kind == protocol::IPV6_FRAGMENT {
             fragment = parse_fragment(header.bytes);

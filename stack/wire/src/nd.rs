@@ -329,7 +329,7 @@ impl<'a> NdMessage<'a> {
                 !target.is_multicast() && (!no_source || is_dad_ok)
             }
             Self::NeighborAdvert { target, flags, .. } => {
-                !target.is_multicast() && !(dst.is_multicast() && flags.solicited)
+                !target.is_multicast() && (!dst.is_multicast() || !flags.solicited)
             }
             Self::Redirect { target, destination, .. } => {
                 let target_ok = target.is_unicast_link_local() || target == destination;

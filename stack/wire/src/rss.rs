@@ -57,14 +57,15 @@ impl Toeplitz {
     pub fn hash(&self, flow: &FlowKey) -> u32 {
         let ports = u32::from(flow.remote_port) << 16 | u32::from(flow.local_port);
         if let [high, low] = &*self.tables {
-            let folded = match (flow.remote, flow.local) {
+            let addresses = match (&flow.remote, &flow.local) {
                 (IpAddr::V4(src), IpAddr::V4(dst)) => src.to_bits() ^ dst.to_bits(),
-                (src, dst) => fold_u128(octets_v6(src)) ^ fold_u128(octets_v6(dst)),
-            } ^ ports;
+                (src, dst) => fold_to_u32(octets_v6(src), octets_v6(dst)),
+            };
+            let folded = addresses ^ ports;
             let [h, l] = (((folded >> 16) ^ folded) as u16).to_be_bytes();
             return high[usize::from(h)] ^ low[usize::from(l)];
         }
-        match (flow.remote, flow.local) {
+        match (&flow.remote, &flow.local) {
             (IpAddr::V4(src), IpAddr::V4(dst)) => {
                 self.lookup(0, &src.octets())
                     ^ self.lookup(4, &dst.octets())
@@ -86,9 +87,10 @@ impl Toeplitz {
 }
 
 #[inline]
-fn fold_u128(octets: [u8; 16]) -> u32 {
-    let x = u128::from_be_bytes(octets);
-    (x >> 96) as u32 ^ (x >> 64) as u32 ^ (x >> 32) as u32 ^ x as u32
+fn fold_to_u32(src: [u8; 16], dst: [u8; 16]) -> u32 {
+    let x = u128::from_ne_bytes(src) ^ u128::from_ne_bytes(dst);
+    let x = (x >> 64) as u64 ^ x as u64;
+    u32::from_be((x >> 32) as u32 ^ x as u32)
 }
 
 #[cfg(test)]

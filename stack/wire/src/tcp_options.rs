@@ -225,7 +225,7 @@ mod tests {
         let mut out = [0xee; 40];
         let len = emit_options(options, &mut out);
         assert_eq!(len, options.encoded_len());
-        assert!(len % 4 == 0 && out[len..].iter().all(|b| *b == 0xee));
+        assert!(len.is_multiple_of(4) && out[len..].iter().all(|b| *b == 0xee));
         out[..len].to_vec()
     }
 
@@ -265,7 +265,7 @@ mod tests {
         for room in 0..40 {
             let mut out = [0; 40];
             let len = emit_options(&SYN, &mut out[..room]);
-            assert!(len <= room && len % 4 == 0);
+            assert!(len <= room && len.is_multiple_of(4));
         }
     }
 
@@ -274,7 +274,7 @@ mod tests {
         let b = bytes(&SYN);
         assert_eq!(parse_options(&b), SYN);
         let mut segment = std::vec![0; 20];
-        segment[12] = ((20 + b.len()) / 4 << 4) as u8;
+        segment[12] = (((20 + b.len()) / 4) << 4) as u8;
         segment.extend(&b);
         let p = TcpPacket::new(&segment).unwrap();
         let kinds: Vec<_> = p.get_options_iter().map(|o| (o.get_number(), o.payload().to_vec())).collect();

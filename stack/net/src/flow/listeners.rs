@@ -56,6 +56,10 @@ impl Listeners {
         Some(ListenerId(*id))
     }
 
+    pub fn ids(&self) -> Vec<ListenerId> {
+        (0u32..).zip(&self.all).filter(|(_, l)| l.is_some()).map(|(i, _)| ListenerId(i)).collect()
+    }
+
     pub fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
         self.all.get_mut(id.0 as usize)?.as_mut()
     }

@@ -12,6 +12,14 @@ pub struct FlowId {
     pub(crate) generation: u32,
 }
 
+impl FlowId {
+    /// A small number that no two living connections of a stack share: an index for what an application keeps of
+    /// each. It is used again after the connection is gone.
+    pub fn index(self) -> usize {
+        self.slot as usize
+    }
+}
+
 /// A listener of one stack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ListenerId(pub(crate) u32);

@@ -134,10 +134,7 @@ impl Connection {
                 Ok(Some(0)) => return Step::Failed(ErrorKind::Short, "closed before the answer".into()),
                 Ok(Some(n)) => n,
                 Ok(None) => return Step::Wait,
-                Err(errno @ rustix::io::Errno::CONNRESET) => {
-                    return Step::Failed(ErrorKind::Reset, errno.to_string());
-                }
-                Err(errno) => return Step::Failed(ErrorKind::Io, errno.to_string()),
+                Err(errno) => return Step::Failed(errno.into(), errno.to_string()),
             };
             let verdict = if self.partial.is_empty() {
                 exchange.judge(self.seq, &buf[..n])

@@ -27,12 +27,7 @@ struct Failed(ErrorKind, String);
 
 impl From<Errno> for Failed {
     fn from(errno: Errno) -> Self {
-        let kind = match errno {
-            Errno::CONNRESET | Errno::PIPE => ErrorKind::Reset,
-            Errno::CONNREFUSED | Errno::TIMEDOUT | Errno::HOSTUNREACH | Errno::NETUNREACH => ErrorKind::Connect,
-            _ => ErrorKind::Io,
-        };
-        Self(kind, errno.to_string())
+        Self(errno.into(), errno.to_string())
     }
 }
 

@@ -37,6 +37,16 @@ impl ErrorKind {
     }
 }
 
+impl From<Errno> for ErrorKind {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::CONNRESET | Errno::PIPE => Self::Reset,
+            Errno::CONNREFUSED | Errno::TIMEDOUT | Errno::NETUNREACH | Errno::HOSTUNREACH => Self::Connect,
+            _ => Self::Io,
+        }
+    }
+}
+
 /// Failures by kind, with the first of each in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Errors {
@@ -51,12 +61,7 @@ impl Errors {
 
     /// Counts a socket error under the kind it belongs to.
     pub fn add_errno(&mut self, errno: Errno) {
-        let kind = match errno {
-            Errno::CONNRESET | Errno::PIPE => ErrorKind::Reset,
-            Errno::CONNREFUSED | Errno::TIMEDOUT | Errno::NETUNREACH | Errno::HOSTUNREACH => ErrorKind::Connect,
-            _ => ErrorKind::Io,
-        };
-        self.add(kind, errno);
+        self.add(errno.into(), errno);
     }
 
     /// How many there were.
