@@ -1,7 +1,7 @@
 //! The four rings of AF_XDP, on memory shared with the kernel (or between two threads, in tests and benches).
 //!
 //! All are single-producer single-consumer rings of a power of two of entries, with two free-running 32-bit
-//! indices: the entry of index `i` is slot `i & mask`. One [`cursor`] is under all four.
+//! indices: the entry of index `i` is slot `i & mask`. One [`Cursor`] is under all four.
 //!
 //! ```text
 //!            consumer (theirs)            producer (ours)

@@ -9,6 +9,8 @@
 //! `pattern` and `http` hold the bytes both servers speak; they do no I/O, so the engine's services use
 //! them as they are.
 
+pub mod bench_net;
+pub mod cmd;
 pub mod cpu;
 pub mod http;
 pub mod kernel_server;

@@ -261,6 +261,11 @@ pub fn make_row(
     })
 }
 
+/// Names of all rows, for messages.
+pub fn names() -> String {
+    ROWS.iter().map(|def| def.name).collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,9 @@ mod poller;
 mod rr;
 mod window;
 
-pub use outcome::{ErrorKind, Errors, Outcome};
+#[cfg(test)]
+pub use outcome::ErrorKind;
+pub use outcome::Outcome;
 
 /// How long after its end a load waits for what is still under way, and at its start for connections.
 pub const GRACE: Duration = Duration::from_secs(3);

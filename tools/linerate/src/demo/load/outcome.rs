@@ -70,6 +70,7 @@ impl Errors {
     }
 
     /// How many of `kind`.
+    #[cfg(test)]
     pub fn of(&self, kind: ErrorKind) -> u64 {
         self.by_kind.get(&kind).map_or(0, |(n, _)| *n)
     }
