@@ -53,6 +53,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # net_up [QUEUES]: both namespaces, the veth, its addresses. Offloads stay as the kernel sets them.
+# shellcheck disable=SC2120 # most want one
 net_up() {
     local q=${1:-1}
     ip netns add "$ns_s"
@@ -80,14 +81,12 @@ await_line() {
 
 # await_exit PID SECONDS: its exit status, in $exited; `late` if it had to be killed.
 await_exit() {
-    local pid=$1 watchdog
-    (sleep "$2" && kill -KILL "$pid" && : >"$work/late.$pid") 2>/dev/null &
-    watchdog=$!
+    local late=''
+    timeout "$2" tail -s 0.02 -f --pid="$1" /dev/null || late=yes
+    [ -z "$late" ] || kill -KILL "$1"
     exited=0
-    wait "$pid" || exited=$?
-    kill "$watchdog" 2>/dev/null || true
-    wait "$watchdog" 2>/dev/null || true
-    [ ! -e "$work/late.$pid" ] || exited=late
+    wait "$1" || exited=$?
+    [ -z "$late" ] || exited=late
 }
 
 # background OUT COMMAND...: in $! and `started`. SIGINT as for a command at a terminal: bash has it ignored in the background.
@@ -178,7 +177,7 @@ echo_stream() {
 # with_loss PERCENT: 100 MiB through echo, over each family, while that many packets are lost.
 with_loss() {
     local address began
-    net_up
+    net_up 1
     serve echo --port 7
     for address in "$server4" "$server6"; do
         in_c ping -q -c 1 -W 1 "$address" >/dev/null # neighbours are known before packets get lost

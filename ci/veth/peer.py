@@ -4,6 +4,7 @@
     peer.py conns ADDRESS PORT COUNT    COUNT connections open at once, each echoes a line; then all closed
     peer.py source ADDRESS PORT BYTES   asks linerate's source for BYTES of pattern, compares SHA-256
     peer.py sink ADDRESS PORT BYTES     sends BYTES of pattern to linerate's sink, reads its verdict
+    peer.py http_pieces ADDRESS PORT    requests cut at every byte, and several in one piece
 
 Exits 0 if all was right, else 1 with one line on stderr.
 """
@@ -168,10 +169,29 @@ def sink(address, port, length):
     print(f"sink: {length} bytes, none wrong, in {took:.2f} s")
 
 
+def http_pieces(address, port):
+    request = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+    last = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+    with socket.create_connection((address, port), 20) as conn:
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(len(request)):
+            conn.sendall(request[at:at + 1])
+        conn.sendall(request * 50 + request[:9])
+        conn.sendall(request[9:] + last)
+        answers = b""
+        while data := conn.recv(65536):
+            answers += data
+    wanted, got = 1 + 50 + 1 + 1, answers.count(b"HTTP/1.1 200 OK")
+    if got != wanted:
+        raise ValueError(f"{got} answers to {wanted} requests, {len(answers)} bytes")
+
+
 def main(what, *args):
     try:
         if what == "listen":
             listen(int(args[0]))
+        elif what == "http_pieces":
+            http_pieces(args[0], int(args[1]))
         else:
             {"conns": conns, "source": source, "sink": sink}[what](args[0], int(args[1]), int(args[2]))
     except (OSError, ValueError) as error:

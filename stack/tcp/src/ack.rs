@@ -8,7 +8,7 @@ use crate::prr::Prr;
 use crate::segment::SegmentIn;
 use crate::seq::SeqNum;
 use crate::snd::{EVER_RETRANS, LOST, RETRANS, SACKED};
-use crate::tcb::{Env, Events, Recovery, Rexmit, State, Tcb};
+use crate::tcb::{Env, Recovery, Rexmit, State, Tcb};
 
 /// What one ACK brought.
 #[derive(Default)]
@@ -61,10 +61,7 @@ impl Tcb {
             if self.rexmit != Rexmit::Reorder || self.recovery == Recovery::Open {
                 self.arm_rexmit(env.now);
             }
-            if self.wants_room && self.snd.bytes <= self.snd_buf / 2 {
-                self.wants_room = false;
-                self.raise(Events::WRITABLE);
-            }
+            self.maybe_writable();
             self.on_fin_acked(env);
         } else if window_moved {
             self.arm_rexmit(env.now);

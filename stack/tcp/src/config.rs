@@ -24,6 +24,8 @@ pub struct TcpConfig {
     pub rto_min_ns: u64,
     /// Delay of a delayed ACK at most, in ns (< 500 ms, RFC 9293 MUST-40).
     pub delack_ns: u64,
+    /// In bulk, acknowledge every [`STRETCH_ACK_SEGS`](limits::STRETCH_ACK_SEGS) segments instead of every second.
+    pub stretch_acks: bool,
     /// Segments acknowledged at once at the start of a connection.
     pub quickack_segs: u8,
     /// Keep-alive probes (off by default, RFC 9293 MUST-25): idle time before the first, ns.
@@ -42,6 +44,7 @@ impl Default for TcpConfig {
             cc: CcKind::Cubic,
             rto_min_ns: limits::RTO_MIN_NS,
             delack_ns: limits::DELACK_NS,
+            stretch_acks: true,
             quickack_segs: limits::QUICKACK_SEGS,
             keepalive_idle_ns: None,
         }

@@ -3,7 +3,9 @@
 use linerate_frame::Frame;
 use linerate_wire::tcp::TcpFlags;
 
-use crate::limits::{CHALLENGE_ACK_INTERVAL_NS, TIME_WAIT_NS, TS_RECENT_AGE_NS};
+use crate::limits::{
+    BULK_SEGS, CHALLENGE_ACK_INTERVAL_NS, STRETCH_ACK_NS, STRETCH_ACK_SEGS, TIME_WAIT_NS, TS_RECENT_AGE_NS,
+};
 use crate::rcv::Chunk;
 use crate::reassembly::Inserted;
 use crate::segment::{Segment, SegmentIn};
@@ -256,6 +258,7 @@ impl Tcb {
     }
 
     pub(crate) fn take_in_order(&mut self, frame: Frame, env: &mut Env) {
+        let full = frame.len() >= self.smss.min(self.local_mss) as usize;
         self.rcv_nxt += frame.len() as u32;
         env.counters.copied_out += env.short_of_frames as u64;
         self.recv.push(Chunk::keep(frame, env.pool, env.short_of_frames));
@@ -272,25 +275,28 @@ impl Tcb {
             self.sack.advance(self.rcv_nxt);
         }
         self.raise(Events::READABLE);
-        self.schedule_ack(env);
+        self.schedule_ack(full, env);
     }
 
-    /// SHLD-18, SHLD-19: every second segment, or soon.
-    fn schedule_ack(&mut self, env: &Env) {
+    /// SHLD-18, SHLD-19: every second segment, or soon; in bulk every few, or very soon.
+    fn schedule_ack(&mut self, full: bool, env: &Env) {
         self.unacked_segs = self.unacked_segs.saturating_add(1);
+        self.bulk_segs = if full { self.bulk_segs.saturating_add(1).min(BULK_SEGS) } else { 0 };
+        let bulk = self.bulk_segs >= BULK_SEGS && env.cfg.stretch_acks;
         if self.quickack > 0 {
             self.quickack -= 1;
             self.ack_now = true;
-        } else if self.unacked_segs >= 2 {
+        } else if self.unacked_segs >= if bulk { STRETCH_ACK_SEGS } else { 2 } {
             self.ack_now = true;
         } else if self.ack_at.armed().is_none() {
-            self.ack_at = env.now + env.cfg.delack_ns;
+            self.ack_at = env.now + if bulk { STRETCH_ACK_NS } else { env.cfg.delack_ns };
         }
     }
 
     fn take_out_of_order(&mut self, seq: crate::SeqNum, frame: Frame, env: &mut Env) -> Option<Disposition> {
         // RFC 5681 section 4.2: at once, so that the peer hears of the gap.
         self.ack_now = true;
+        self.bulk_segs = 0;
         env.counters.ooo_segs += 1;
         let (len, short) = (frame.len() as u32, env.short_of_frames);
         let chunk = Chunk::keep(frame, env.pool, short);

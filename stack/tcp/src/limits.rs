@@ -43,6 +43,18 @@ pub const DELACK_NS: u64 = 40 * MS;
 /// (Linux's TCP_MAX_QUICKACKS).
 pub const QUICKACK_SEGS: u8 = 16;
 
+/// Bytes written and not sent, at most: what one turn can send and a little more. A deeper queue would only age: its
+/// frames have left the caches when their turn comes (Linux's tcp_notsent_lowat, with its reasons).
+pub const NOTSENT_BYTES: u32 = 128 << 10;
+
+/// In-order full segments after which a transfer counts as bulk: well past slow start's first flights.
+pub const BULK_SEGS: u8 = 64;
+/// Segments an ACK may cover in bulk. SHLD-19 says every second one; every receiver behind GRO or LRO acknowledges
+/// once an aggregate (44 segments in 64 KiB), senders count bytes (RFC 3465), and each ACK saved is a packet saved.
+pub const STRETCH_ACK_SEGS: u8 = 8;
+/// A stretched ACK waits at most this long for the segments it is to cover.
+pub const STRETCH_ACK_NS: u64 = MS / 4;
+
 /// TIME-WAIT, 2 MSL: RFC 9293 MUST-13 with the MSL of 30 s that every deployed stack uses.
 pub const TIME_WAIT_NS: u64 = 60 * SEC;
 /// FIN-WAIT-2 of a connection that the application has closed: nobody reads any more (Linux's tcp_fin_timeout).

@@ -72,6 +72,7 @@ impl Tcb {
             ack_now: false,
             unacked_segs: 0,
             quickack: cfg.quickack_segs,
+            bulk_segs: 0,
             ack_at: Instant::NEVER,
             challenged_at: Instant(0),
             last_ack_sent: SeqNum(0),

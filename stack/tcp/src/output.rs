@@ -43,6 +43,7 @@ impl Tcb {
         if self.ack_now && self.state != State::SynSent {
             blocked |= self.send_ack(env, sink) == Sent::NotNow;
         }
+        self.maybe_writable();
         if self.keepalive_due {
             let ack = self.header(TcpFlags::ACK, env.now);
             if let Some(probe) = self.keepalive_probe(ack) {
@@ -185,11 +186,11 @@ impl Tcb {
         let seg = &mut self.snd.segs[i];
         segment.seq = seg.seq;
         if fin {
-            segment.flags = segment.flags | TcpFlags::FIN;
+            segment.flags |= TcpFlags::FIN;
         }
         // MUST-61: what ends a write, or the queue, is pushed.
         if seg.flags & PSH != 0 || fin {
-            segment.flags = segment.flags | TcpFlags::PSH;
+            segment.flags |= TcpFlags::PSH;
         }
         let sent = sink.data(env.pool, &segment, &mut seg.frame, seg.sum);
         if sent == Sent::Yes {

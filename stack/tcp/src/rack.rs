@@ -93,7 +93,7 @@ mod tests {
     fn five_segments() -> (Pool, SendQueue) {
         let mut pool = Pool::new(Region::heap(8, 2048));
         let mut q = SendQueue::new(SeqNum(0));
-        q.write(&mut pool, &[0; 500], 100, 10_000);
+        q.write(&mut pool, &[0; 500], 100);
         for i in 0..5 {
             q.sent_next(Instant(i * MS));
         }

@@ -7,7 +7,7 @@ use linerate_frame::{HEADROOM_BYTES, Pool};
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
-use crate::limits::{MSS_MIN, TS_OPTION_BYTES};
+use crate::limits::{MSS_MIN, NOTSENT_BYTES, TS_OPTION_BYTES};
 use crate::prr::Prr;
 use crate::rack::Rack;
 use crate::rcv::{Chunk, RecvQueue};
@@ -195,6 +195,8 @@ pub struct Tcb {
     pub(crate) ack_now: bool,
     pub(crate) unacked_segs: u8,
     pub(crate) quickack: u8,
+    /// In-order full segments in a row, counted up to [`BULK_SEGS`](crate::limits::BULK_SEGS).
+    pub(crate) bulk_segs: u8,
     pub(crate) ack_at: Instant,
     pub(crate) challenged_at: Instant,
     pub(crate) last_ack_sent: SeqNum,
@@ -280,7 +282,11 @@ impl Tcb {
 
     /// Room for bytes to send.
     pub fn room(&self) -> usize {
-        if self.can_write() { self.snd_buf.saturating_sub(self.snd.bytes) as usize } else { 0 }
+        if !self.can_write() {
+            return 0;
+        }
+        let unsent = self.snd.end.since(self.snd_nxt);
+        self.snd_buf.saturating_sub(self.snd.bytes).min(NOTSENT_BYTES.saturating_sub(unsent)) as usize
     }
 
     /// Bytes written and not acknowledged yet.
@@ -291,10 +297,8 @@ impl Tcb {
     /// Copies what fits of `data` into frames to send; returns how much that was. After less than all of it,
     /// [`Events::WRITABLE`] tells when there is room again.
     pub fn write(&mut self, pool: &mut Pool, data: &[u8]) -> usize {
-        if !self.can_write() {
-            return 0;
-        }
-        let n = self.snd.write(pool, data, self.smss as u32, self.snd_buf);
+        let room = self.room();
+        let n = self.snd.write(pool, &data[..data.len().min(room)], self.smss as u32);
         self.wants_room |= n < data.len();
         n
     }
@@ -317,7 +321,7 @@ impl Tcb {
                 let bytes: Vec<u8> = chunk.bytes(pool).into();
                 chunk.free(pool);
                 // The caller asked for room; only an empty pool cuts this short, and the frame just freed is there.
-                let n = self.snd.write(pool, &bytes, self.smss as u32, u32::MAX);
+                let n = self.snd.write(pool, &bytes, self.smss as u32);
                 debug_assert_eq!(n, bytes.len());
             }
         }
@@ -340,6 +344,15 @@ impl Tcb {
     /// Turns Nagle's algorithm off or on (RFC 9293 MUST-17).
     pub fn set_nodelay(&mut self, nodelay: bool) {
         self.nodelay = nodelay;
+    }
+
+    /// Tells a writer that was refused of room, once there is a fair amount of it.
+    pub(crate) fn maybe_writable(&mut self) {
+        let unsent = self.snd.end.since(self.snd_nxt);
+        if self.wants_room && self.snd.bytes <= self.snd_buf / 2 && unsent <= NOTSENT_BYTES / 2 {
+            self.wants_room = false;
+            self.raise(Events::WRITABLE);
+        }
     }
 
     /// The application has let go: the connection ends by itself.

@@ -15,7 +15,9 @@ use clap::{Parser, Subcommand};
 /// A packet engine on AF_XDP with its own TCP/IP stack.
 #[derive(Parser)]
 #[command(name = "linerate", version, arg_required_else_help = true)]
-#[command(after_help = "Start with:  linerate demo      (as root; makes its own network, leaves nothing behind)")]
+#[command(
+    after_help = "Start with:  linerate demo      (as root; makes its own network, leaves nothing behind)"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

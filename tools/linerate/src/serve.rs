@@ -147,13 +147,17 @@ fn serve(args: &ServeArgs) -> Result<(), LaunchError> {
 fn say_ready(args: &ServeArgs, picked: &Picked) {
     let addresses: Vec<String> = picked.addresses.iter().map(|(a, _)| a.to_string()).collect();
     if args.json {
-        println!("{}", json!({"event": "ready", "port": picked_json(picked), "addresses": addresses, "tcp_port": args.port}));
+        println!(
+            "{}",
+            json!({"event": "ready", "port": picked_json(picked), "addresses": addresses, "tcp_port": args.port})
+        );
         return;
     }
     for r in &picked.rejected {
         println!("linerate: passed over {}: {}", r.port, r.reason);
     }
-    let whole = if picked.addresses.iter().all(|a| a.1) { ", these addresses are linerate's alone" } else { "" };
+    let whole =
+        if picked.addresses.iter().all(|a| a.1) { ", these addresses are linerate's alone" } else { "" };
     println!(
         "linerate: serving on {} port {} ({}, {}, {}, driver {}, {} queue(s), MTU {}){whole}",
         addresses.join(" "),

@@ -8,7 +8,9 @@ use serde_json::json;
 
 /// Take back what an engine that was killed (kill -9, power) changed on this host. Every start does this by itself.
 #[derive(Args)]
-#[command(after_help = "Example:\n  linerate undo\n\nXDP programs and namespaces need no undo: they go with the process.")]
+#[command(
+    after_help = "Example:\n  linerate undo\n\nXDP programs and namespaces need no undo: they go with the process."
+)]
 pub struct UndoArgs {
     /// One JSON object.
     #[arg(long)]

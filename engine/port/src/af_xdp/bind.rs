@@ -77,7 +77,7 @@ pub(super) fn bind(
             }
         }
     }
-    // Best effort: kernels before 6.18 don't have it (ENOPROTOOPT), and rings below 32 descriptors can't (EACCES);
+    // Best effort: kernels before 6.18 don't have it (ENOPROTOOPT), and it takes a ring of 32 or more;
     // `kick` then makes more system calls.
     let _ = set_max_tx_skb_budget(fd, config.tx_descs);
     let got = xdp_options(fd).map_err(|errno| PortError::Options { errno })?;

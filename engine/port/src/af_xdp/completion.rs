@@ -13,8 +13,8 @@ use super::socket::Xsk;
 const DRAIN_STEPS: u32 = 20;
 
 /// The driver gives up a zero-copy pool from a work item that runs after close() has returned (xp_put_pool,
-/// net/xdp/xsk_buff_pool.c); until then the NIC may write to frames. Nothing says when it has run; igb took
-/// well below this.
+/// net/xdp/xsk_buff_pool.c); until then the NIC may write to frames. Nothing says when it has run, so this is a guess
+/// with room to spare, not a measurement.
 const ZERO_COPY_RELEASE: Duration = Duration::from_millis(100);
 
 impl Xsk {

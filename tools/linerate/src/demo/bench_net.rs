@@ -7,9 +7,10 @@
 //! ```
 //! A namespace without a name lives as long as somebody holds it: nothing is left behind, kill -9 included.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use linerate::nic::{Netns, NicError, Offload, veth};
@@ -46,12 +47,14 @@ impl Pair {
 pub struct BenchNet {
     server: Netns,
     client: Netns,
+    /// Offloads by interface and name, as they were before anything was switched.
+    came_with: Mutex<HashMap<(&'static str, &'static str), bool>>,
 }
 
 impl BenchNet {
     /// Makes them, with `queues` queues a link.
     pub fn new(queues: u32) -> Result<Self, NicError> {
-        let net = Self { server: Netns::new()?, client: Netns::new()? };
+        let net = Self { server: Netns::new()?, client: Netns::new()?, came_with: Mutex::default() };
         let client = net.client.try_clone()?;
         net.server.run(move || -> Result<(), NicError> {
             for pair in [LINERATE, KERNEL] {
@@ -121,15 +124,20 @@ impl BenchNet {
         self.client.run(try_both).map_err(io::Error::other)?
     }
 
-    /// Offloads off at both ends for wire-size frames, on for the veth as it comes.
+    /// Offloads off at both ends for wire-size frames, and back to what the veth came with.
     fn set_offloads(&self, pair: Pair, wire: bool) -> io::Result<()> {
         for (ns, name) in [(&self.server, pair.server), (&self.client, pair.client)] {
             let set = || -> Result<(), NicError> {
-                for offload in [Offload::Tso, Offload::Gso, Offload::TxChecksum, Offload::RxChecksum] {
-                    offload.set(name, !wire)?;
+                for offload in Offload::ALL {
+                    let now = offload.get(name)?;
+                    // What a veth comes with differs: the kernel takes segmentation away opposite an XDP program.
+                    let mut came_with = self.came_with.lock().unwrap_or_else(PoisonError::into_inner);
+                    let first = *came_with.entry((name, offload.name())).or_insert(now);
+                    let wanted = first && !wire;
+                    if now != wanted {
+                        offload.set(name, wanted)?;
+                    }
                 }
-                // A veth comes without GRO; it stays so in both.
-                Offload::Gro.set(name, false)?;
                 Ok(())
             };
             ns.run(set).map_err(io::Error::other)?.map_err(io::Error::other)?;

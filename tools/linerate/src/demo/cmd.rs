@@ -21,9 +21,11 @@ use crate::stop_on_signals;
 
 /// Measure linerate against kernel sockets, on a network of its own (needs root; leaves nothing behind).
 #[derive(Args)]
-#[command(after_help = "Example:\n  linerate demo\n  linerate demo --only http_64,rr_1_p50 --seconds 5 --rounds 10 --json\n\n\
+#[command(
+    after_help = "Example:\n  linerate demo\n  linerate demo --only http_64,rr_1_p50 --seconds 5 --rounds 10 --json\n\n\
 Two anonymous network namespaces and two equal veth pairs: one for linerate, one for a plain epoll server on kernel \
-sockets. The same client drives both, in turn, in one run. `ratio`: more is better for linerate, in every row.")]
+sockets. The same client drives both, in turn, in one run. `ratio`: more is better for linerate, in every row."
+)]
 pub struct DemoArgs {
     /// Length of one measurement, warm-up included.
     #[arg(long, value_parser = parse_seconds, default_value = "1")]
@@ -72,7 +74,9 @@ pub fn run(args: &DemoArgs) -> ExitCode {
 
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
-    #[error("demo needs root: it makes network namespaces and attaches an XDP program. Type: sudo linerate demo")]
+    #[error(
+        "demo needs root: it makes network namespaces and attaches an XDP program. Type: sudo linerate demo"
+    )]
     NotRoot,
     #[error(transparent)]
     Launch(#[from] LaunchError),

@@ -95,7 +95,9 @@ fn http_pipelined_in_pieces_refused_and_closed() {
     let mut stream = open(&server, Service::Http);
     stream.write_all(b"GET / HTTP/1.1\r\nHo").unwrap();
     thread::sleep(Duration::from_millis(20));
-    stream.write_all(b"st: x\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"st: x\r\n\r\nGET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut answers = Vec::new();
     stream.read_to_end(&mut answers).unwrap();
     assert_eq!(answers, http::RESPONSE.repeat(3));
@@ -238,7 +240,11 @@ fn stopping_makes_the_results_partial() {
     let client = LoadThread::start(None, || Ok(())).unwrap();
     let [a, b] = ["a", "b"].map(|name| Local(name, server.ports(), server.cpu_probe()));
     let stop = Arc::new(AtomicBool::new(false));
-    let plan = Plan { only: vec!["rr_64".into(), "conns".into()], rounds: 100, duration: Duration::from_millis(100) };
+    let plan = Plan {
+        only: vec!["rr_64".into(), "conns".into()],
+        rounds: 100,
+        duration: Duration::from_millis(100),
+    };
     let mut seen = 0;
     let results = run(&plan, &client, &a, &b, &stop.clone(), &mut |_| {
         seen += 1;

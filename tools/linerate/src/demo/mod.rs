@@ -22,7 +22,6 @@ pub mod run;
 pub mod service;
 pub mod socket;
 pub mod table;
-pub mod try_parts;
 
 #[cfg(test)]
 mod loopback_test;

@@ -8,6 +8,10 @@ use serde::Serialize;
 use super::load::{Load, Outcome, Wait};
 use super::service::Service;
 
+/// How the client waits where it has many connections. Asleep it is an ordinary program, and both servers pay
+/// for waking it; spinning, it would show more of the server and need a core that nobody else uses.
+const WAIT: Wait = Wait::Sleep;
+
 /// One load put on each server in each round; it yields one or more rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
@@ -61,12 +65,12 @@ impl Measure {
     /// The load it puts on.
     pub fn load(self) -> Load {
         match self {
-            Self::Http64 => Load::Http { conns: 64, wait: Wait::Sleep },
+            Self::Http64 => Load::Http { conns: 64, wait: WAIT },
             Self::Rr1 => Load::Rr { conns: 1, wait: Wait::Spin },
-            Self::Rr64 => Load::Rr { conns: 64, wait: Wait::Sleep },
+            Self::Rr64 => Load::Rr { conns: 64, wait: WAIT },
             Self::BulkIn | Self::BulkInWire => Load::BulkIn { conns: 1 },
             Self::BulkOut | Self::BulkOutWire => Load::BulkOut { conns: 1 },
-            Self::Conns => Load::Conns { parallel: 32, wait: Wait::Sleep },
+            Self::Conns => Load::Conns { parallel: 32, wait: WAIT },
         }
     }
 }
@@ -233,12 +237,7 @@ pub fn ratio(better: Better, linerate: f64, kernel: f64) -> f64 {
 }
 
 /// Makes a row of what the rounds gave, `None` where one gave no figure; no row if a side has none at all.
-pub fn make_row(
-    def: &RowDef,
-    linerate: &[Option<f64>],
-    kernel: &[Option<f64>],
-    errors: u64,
-) -> Option<Row> {
+pub fn make_row(def: &RowDef, linerate: &[Option<f64>], kernel: &[Option<f64>], errors: u64) -> Option<Row> {
     let pairs: Vec<f64> =
         linerate.iter().zip(kernel).filter_map(|(l, k)| Some(ratio(def.better, (*l)?, (*k)?))).collect();
     let linerate: Vec<f64> = linerate.iter().flatten().copied().collect();
@@ -311,8 +310,16 @@ mod tests {
     #[test]
     fn the_issue_s_names_are_there_and_once() {
         for name in [
-            "http_64", "rr_1_p50", "rr_1_p99", "rr_64", "bulk_in", "bulk_out", "bulk_in_wire", "bulk_out_wire",
-            "conns", "cpu_per_request",
+            "http_64",
+            "rr_1_p50",
+            "rr_1_p99",
+            "rr_64",
+            "bulk_in",
+            "bulk_out",
+            "bulk_in_wire",
+            "bulk_out_wire",
+            "conns",
+            "cpu_per_request",
         ] {
             assert_eq!(ROWS.iter().filter(|def| def.name == name && !def.info).count(), 1, "{name}");
         }

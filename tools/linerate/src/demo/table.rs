@@ -6,7 +6,8 @@ use super::report::Report;
 use super::rows::Row;
 
 /// Said under the two rows it is about.
-const GSO_NOTE: &str = "the kernel pair moves 64 KiB GSO segments here that no wire carries; see the _wire rows";
+const GSO_NOTE: &str =
+    "the kernel pair moves 64 KiB GSO segments here that no wire carries; see the _wire rows";
 const HEADINGS: [&str; 6] = ["row", "linerate", "kernel", "unit", "ratio", "ratio min..max"];
 
 /// The table, a line per row, with the lines that qualify it below; ends with a newline.
@@ -31,6 +32,7 @@ pub fn render(report: &Report) -> String {
         "medians of {} round(s) of {} s; ratio: how many times better linerate is, in every row",
         report.rounds, report.seconds
     );
+    out += &engine_lines(report);
     if report.partial {
         out += "stopped early: what is above was measured before\n";
     }
@@ -40,18 +42,51 @@ pub fn render(report: &Report) -> String {
     out
 }
 
+/// What the engine ran on, what it lost, and where its frames are.
+fn engine_lines(report: &Report) -> String {
+    let text = |v: &serde_json::Value| v.as_str().unwrap_or("?").to_owned();
+    let mut out = String::new();
+    if report.port.is_null() {
+        return out;
+    }
+    let p = &report.port;
+    let (port, attach, bind) = (text(&p["picked"]), text(&p["attach"]), text(&p["bind"]));
+    let _ = writeln!(out, "port: {port}, {attach}, {bind}");
+    for r in p["rejected"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "  passed over {}: {}", text(&r["port"]), text(&r["reason"]));
+    }
+    if report.drops.is_empty() {
+        out += "drops: none\n";
+    }
+    for (reason, n) in &report.drops {
+        let _ = writeln!(out, "drops: {reason} {n}{}", explain(reason));
+    }
+    let (frames, accounted) = (&report.ledger["frames"], &report.ledger["accounted"]);
+    let _ = writeln!(out, "ledger: {accounted} of {frames} frames accounted for");
+    out
+}
+
+/// What a drop of this kind means in this run.
+fn explain(reason: &str) -> &'static str {
+    match reason {
+        "time_wait" => ": the client's last ACK of a connection that the server closed; nothing is owed",
+        "tcp_closed" => ": segments of connections that were over, answered by RST",
+        "no_listener" => ": a connection to a port that nobody serves, answered by RST",
+        "old_duplicate" => ": bytes that the client had sent again",
+        "not_local" => ": multicast and broadcast of the client's kernel",
+        "icmp_unhandled" => ": ICMP that asks nothing of us",
+        "kernel_rx_ring_full" => ": the client was faster than this core; TCP sent it again",
+        "kernel_fill_ring_empty" | "kernel_rx_dropped" => ": no free frame when a packet came; TCP sent it again",
+        "bad_ack" | "out_of_window" | "paws" => ": segments outside the window, as after a retransmission",
+        _ => "",
+    }
+}
+
 fn cells(row: &Row) -> [String; 6] {
     let range = row.ratio_range.map_or("-".into(), |r| format!("{:.2}..{:.2}", r.min, r.max));
     // Rows without a bar stand a step back.
     let name = format!("{}{}", if row.info { "  " } else { "" }, row.name);
-    [
-        name,
-        figure(row.linerate),
-        figure(row.kernel),
-        row.unit.to_owned(),
-        format!("{:.2}", row.ratio),
-        range,
-    ]
+    [name, figure(row.linerate), figure(row.kernel), row.unit.to_owned(), format!("{:.2}", row.ratio), range]
 }
 
 /// Three to four significant digits, thousands set apart.
@@ -108,7 +143,7 @@ mod tests {
     fn columns_line_up() {
         let text = render(&report(&["http_64", "rr_1_p999", "cpu_per_request"]));
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "row              linerate  kernel  unit           ratio    ratio min..max");
+        assert_eq!(lines[0], "row              linerate  kernel  unit          ratio    ratio min..max");
         assert_eq!(lines[1], "http_64           123,457   99.50  requests/s  1240.77  1240.76..1240.76");
         assert!(lines[2].starts_with("  rr_1_p999 "));
         assert!(text.contains("stopped early"));

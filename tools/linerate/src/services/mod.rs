@@ -15,7 +15,12 @@ use crate::demo::service::Service;
 const BACKLOG: usize = 16_384;
 
 /// Adds `service` on `port` to a core's set.
-pub fn add(set: &mut ServiceSet, stack: &mut Stack, service: Service, port: u16) -> Result<(), (u16, SockError)> {
+pub fn add(
+    set: &mut ServiceSet,
+    stack: &mut Stack,
+    service: Service,
+    port: u16,
+) -> Result<(), (u16, SockError)> {
     match service {
         Service::Http => set.add(stack, port, BACKLOG, http::Http),
         Service::Echo => set.add(stack, port, BACKLOG, echo::Echo),
