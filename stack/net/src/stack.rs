@@ -334,7 +334,8 @@ impl Stack {
         if conn.tcb.is_detached() {
             match state {
                 State::Closed => return self.release(slot),
-                State::TimeWait => {
+                // The ACK of the peer's FIN leaves first.
+                State::TimeWait if !conn.tcb.wants_ack() => {
                     let tw = TimeWait::of(&conn.tcb, conn.tcb.next_deadline());
                     let key = conn.key;
                     self.release(slot);

@@ -341,6 +341,11 @@ impl Tcb {
         self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
     }
 
+    /// An ACK is to leave with the next [`output`](Self::output).
+    pub fn wants_ack(&self) -> bool {
+        self.ack_now
+    }
+
     /// Turns Nagle's algorithm off or on (RFC 9293 MUST-17).
     pub fn set_nodelay(&mut self, nodelay: bool) {
         self.nodelay = nodelay;
