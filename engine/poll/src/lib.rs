@@ -15,6 +15,9 @@ pub mod report;
 pub mod service;
 pub mod turn;
 
+#[cfg(test)]
+mod two_cores_test;
+
 pub use core::{Core, CoreId};
 pub use launch::{Engine, LaunchConfig, LaunchError, Picked, PortChoice, Rejected};
 pub use report::{CoreReport, Report};
