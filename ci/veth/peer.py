@@ -9,7 +9,9 @@
 Exits 0 if all was right, else 1 with one line on stderr.
 """
 
+import errno
 import hashlib
+import os
 import resource
 import select
 import socket
@@ -73,7 +75,9 @@ class Conns:
     def open_one(self):
         conn = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        conn.connect_ex(self.to)
+        error = conn.connect_ex(self.to)
+        if error != errno.EINPROGRESS:
+            raise OSError(error, f"connect of number {self.opened + self.connecting}: {os.strerror(error)}")
         self.conns[conn.fileno()] = (conn, f"connection {self.opened + self.connecting}\n".encode(), bytearray())
         self.poll.register(conn.fileno(), select.EPOLLOUT)
         self.connecting += 1

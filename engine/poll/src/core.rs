@@ -90,7 +90,14 @@ pub struct Core<P: Port> {
 
 impl<P: Port> Core<P> {
     /// A core with its parts. The first port is the one it sends by.
-    pub fn new(cpu: CoreId, stack: Stack, ports: Vec<P>, services: ServiceSet, mesh: Mesh, shared: Arc<Shared>) -> Self {
+    pub fn new(
+        cpu: CoreId,
+        stack: Stack,
+        ports: Vec<P>,
+        services: ServiceSet,
+        mesh: Mesh,
+        shared: Arc<Shared>,
+    ) -> Self {
         Self {
             cpu,
             stack,

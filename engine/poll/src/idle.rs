@@ -36,7 +36,8 @@ impl<P: Port> Core<P> {
         let fds = self.ports.iter().filter_map(Port::fd);
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         fds.push(PollFd::new(self.shared.waker.fd(), PollFlags::IN));
-        let limit = Timespec { tv_sec: (until / 1_000_000_000) as i64, tv_nsec: (until % 1_000_000_000) as i64 };
+        let limit =
+            Timespec { tv_sec: (until / 1_000_000_000) as i64, tv_nsec: (until % 1_000_000_000) as i64 };
         // EINTR is a wake-up like any other.
         let _ = poll(&mut fds, Some(&limit));
     }

@@ -175,11 +175,18 @@ where
     }
     let (attach, mut rejected) = attach(&mut steer, cfg, &scrape)?;
     // Attaching may change the number of queues (virtio_net adds some), and some drivers reset their link for it.
+    let configured = scrape.link.rx_queues;
     let scrape = await_carrier(&cfg.interface, scrape)?;
     let queues = scrape.link.rx_queues;
-    if queues == 0 || (queues as usize) < cfg.cores.len() {
+    // All queues are received from, but only those that were there before send: what is put into the ones that
+    // virtio_net adds for XDP goes nowhere, without an error.
+    let sending = configured.min(queues);
+    if (sending as usize) < cfg.cores.len() {
         return Err(LaunchError::Usage(format!(
-            "{}: {} cores were given, but it has {queues} queue(s), and each core needs one: use --cores with {queues}",
+            "{}: {} cores were given, but it has {sending} queue(s), and each core needs one: give --cores {sending} of \
+             them, or ethtool -L {} combined {}",
+            cfg.interface,
+            cfg.cores.len(),
             cfg.interface,
             cfg.cores.len()
         )));
@@ -267,7 +274,8 @@ impl Engine {
     {
         let cpus = &parts.cfg.cores;
         let secret = secret()?;
-        let new_waker = || Waker::new().map(Arc::new).map_err(|errno| LaunchError::Kernel { tried: "eventfd", errno });
+        let new_waker =
+            || Waker::new().map(Arc::new).map_err(|errno| LaunchError::Kernel { tried: "eventfd", errno });
         let wakers = cpus.iter().map(|_| new_waker()).collect::<Result<Vec<_>, _>>()?;
         let ask_waker = new_waker()?;
         let pools = Pool::split(self._umem.region().clone(), cpus.len());
@@ -321,8 +329,10 @@ impl Engine {
             core.spin_ns = spin_ns;
             core.run()
         });
-        let errno = |e: std::io::Error| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::AGAIN);
-        self.threads.push(thread.map_err(|e| LaunchError::Kernel { tried: "start a thread", errno: errno(e) })?);
+        let errno =
+            |e: std::io::Error| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::AGAIN);
+        self.threads
+            .push(thread.map_err(|e| LaunchError::Kernel { tried: "start a thread", errno: errno(e) })?);
         Ok(())
     }
 
@@ -390,7 +400,10 @@ impl Addresses {
         let mut claims = Vec::new();
         for (addr, prefix_len) in &cfg.addresses {
             let kernel = kernels(*addr);
-            let near = scrape.addrs.iter().find(|k| IfAddr { addr: k.addr, prefix_len: k.prefix_len }.contains(*addr));
+            let near = scrape
+                .addrs
+                .iter()
+                .find(|k| IfAddr { addr: k.addr, prefix_len: k.prefix_len }.contains(*addr));
             let prefix_len = prefix_len
                 .or(kernel.or(near).map(|k| k.prefix_len))
                 .unwrap_or(if addr.is_ipv4() { 24 } else { 64 });
@@ -451,7 +464,11 @@ fn reserve(cfg: &LaunchConfig, addresses: &Addresses) -> Result<Vec<PortReservat
     Ok(pairs.map(|(a, p)| linerate_nic::reserve_port(Protocol::Tcp, a, p)).collect::<Result<_, _>>()?)
 }
 
-fn attach(steer: &mut Steer, cfg: &LaunchConfig, scrape: &Scrape) -> Result<(Attach, Vec<Rejected>), LaunchError> {
+fn attach(
+    steer: &mut Steer,
+    cfg: &LaunchConfig,
+    scrape: &Scrape,
+) -> Result<(Attach, Vec<Rejected>), LaunchError> {
     let ifindex = scrape.link.ifindex;
     match cfg.port {
         PortChoice::AfXdp => steer.attach(ifindex, Attach::Native)?,
@@ -460,7 +477,9 @@ fn attach(steer: &mut Steer, cfg: &LaunchConfig, scrape: &Scrape) -> Result<(Att
             return Ok((Attach::Generic, Vec::new()));
         }
         PortChoice::Auto => {
-            let Err(native) = steer.attach(ifindex, Attach::Native) else { return Ok((Attach::Native, Vec::new())) };
+            let Err(native) = steer.attach(ifindex, Attach::Native) else {
+                return Ok((Attach::Native, Vec::new()));
+            };
             // Only a driver that can't is a reason to fall back: a foreign program or missing rights are not.
             if !matches!(native, LoadError::NoNativeXdp { .. } | LoadError::MtuTooLarge { .. }) {
                 return Err(native.into());
@@ -520,17 +539,21 @@ fn open_sockets(
 
 fn check_cores(cores: &[usize]) -> Result<(), LaunchError> {
     use rustix::thread::sched_getaffinity;
-    let allowed = sched_getaffinity(None)
-        .map_err(|errno| LaunchError::Kernel { tried: "sched_getaffinity", errno })?;
+    let allowed =
+        sched_getaffinity(None).map_err(|errno| LaunchError::Kernel { tried: "sched_getaffinity", errno })?;
     if cores.is_empty() || cores.len() > u8::MAX as usize {
         return Err(LaunchError::Usage("--cores: give 1 to 255 of them".into()));
     }
     for (i, cpu) in cores.iter().enumerate() {
         if *cpu >= rustix::thread::CpuSet::MAX_CPU || !allowed.is_set(*cpu) {
-            let have: Vec<_> =
-                (0..rustix::thread::CpuSet::MAX_CPU).filter(|c| allowed.is_set(*c)).map(|c| c.to_string()).collect();
+            let have: Vec<_> = (0..rustix::thread::CpuSet::MAX_CPU)
+                .filter(|c| allowed.is_set(*c))
+                .map(|c| c.to_string())
+                .collect();
             let have = have.join(",");
-            return Err(LaunchError::Usage(format!("--cores: there is no CPU {cpu} to run on; allowed here: {have}")));
+            return Err(LaunchError::Usage(format!(
+                "--cores: there is no CPU {cpu} to run on; allowed here: {have}"
+            )));
         }
         if cores[..i].contains(cpu) {
             return Err(LaunchError::Usage(format!("--cores: CPU {cpu} is named twice")));

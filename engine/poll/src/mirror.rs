@@ -53,7 +53,13 @@ impl<P: Port> Core<P> {
 }
 
 /// The control thread's loop: kernel's news to all cores, their questions to the kernel. Ends with `stop`.
-pub(crate) fn follow(ifindex: u32, mut watch: NeighbourWatch, cores: &[Arc<Shared>], waker: &Waker, stop: &AtomicBool) {
+pub(crate) fn follow(
+    ifindex: u32,
+    mut watch: NeighbourWatch,
+    cores: &[Arc<Shared>],
+    waker: &Waker,
+    stop: &AtomicBool,
+) {
     while !stop.load(SeqCst) {
         for event in watch.by_ref() {
             tell(cores, NeighbourNews { addr: event.addr, mac: event.mac, permanent: false });
@@ -71,10 +77,8 @@ pub(crate) fn follow(ifindex: u32, mut watch: NeighbourWatch, cores: &[Arc<Share
             waker.awake();
             continue;
         }
-        let mut fds = [
-            PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN),
-            PollFd::new(waker.fd(), PollFlags::IN),
-        ];
+        let mut fds =
+            [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN), PollFd::new(waker.fd(), PollFlags::IN)];
         let _ = poll(&mut fds, None);
         waker.awake();
     }

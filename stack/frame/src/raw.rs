@@ -187,7 +187,10 @@ impl Region {
 
     fn check(&self, region: u16, index: FrameIndex, start: u32, len: u32) -> usize {
         assert!(region == self.id, "frame of another region");
-        assert!(index.0 < self.frames && start as u64 + len as u64 <= self.chunk_bytes as u64, "frame out of bounds");
+        assert!(
+            index.0 < self.frames && start as u64 + len as u64 <= self.chunk_bytes as u64,
+            "frame out of bounds"
+        );
         index.0 as usize * self.chunk_bytes as usize + start as usize
     }
 }

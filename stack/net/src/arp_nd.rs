@@ -44,7 +44,14 @@ impl Stack {
         }
     }
 
-    fn send_arp(&mut self, op: ArpOp, sender_ip: Ipv4Addr, target_mac: MacAddr, target_ip: Ipv4Addr, to: MacAddr) {
+    fn send_arp(
+        &mut self,
+        op: ArpOp,
+        sender_ip: Ipv4Addr,
+        target_mac: MacAddr,
+        target_ip: Ipv4Addr,
+        to: MacAddr,
+    ) {
         let Link::Ethernet(mac) = self.link else { return };
         let arp = ArpPacket { op, sender_mac: mac, sender_ip, target_mac, target_ip };
         let Some(mut frame) = self.pool.alloc() else { return self.counters.drop(DropReason::NoFrame) };

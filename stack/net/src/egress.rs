@@ -136,7 +136,9 @@ impl Sink for Egress<'_> {
         };
         let hop = self.hop();
         let at = HEADROOM_BYTES as usize;
-        let Some(chunk) = pool.writable(&mut frame) else { unreachable!("a fresh frame is not transmitting") };
+        let Some(chunk) = pool.writable(&mut frame) else {
+            unreachable!("a fresh frame is not transmitting")
+        };
         let Some(start) = self.push(chunk, (at, 0), segment, Sum::ZERO, &hop) else {
             unreachable!("headroom holds every header, see HEADROOM_BYTES")
         };
@@ -159,7 +161,9 @@ impl Sink for Egress<'_> {
         let Some(start) = self.push(chunk, (at, len), segment, sum, &hop) else {
             unreachable!("headroom holds every header, see HEADROOM_BYTES")
         };
-        let Some(tx) = pool.lend(frame, start, at + len - start) else { unreachable!("was writable just now") };
+        let Some(tx) = pool.lend(frame, start, at + len - start) else {
+            unreachable!("was writable just now")
+        };
         self.counters.tx_packets += 1;
         self.counters.tx_bytes += tx.len() as u64;
         self.counters.tcp_bytes_out += len as u64;
@@ -216,7 +220,15 @@ fn tcp_emit<'a>(key: &FlowKey, s: &'a Segment) -> linerate_wire::TcpEmit<'a> {
 
 impl Stack {
     /// Sends an IP packet that is not a connection's: `frame` holds the L4 message (its range), with headroom.
-    pub(crate) fn send_ip(&mut self, mut frame: Frame, src: IpAddr, dst: IpAddr, protocol: u8, ttl: u8, now: Instant) {
+    pub(crate) fn send_ip(
+        &mut self,
+        mut frame: Frame,
+        src: IpAddr,
+        dst: IpAddr,
+        protocol: u8,
+        ttl: u8,
+        now: Instant,
+    ) {
         let hop = next_hop(self.link, &self.routes, &mut self.neigh, dst, now);
         self.ip_id = self.ip_id.wrapping_add(1);
         let (at, len, id) = (frame.start(), frame.len(), self.ip_id);

@@ -110,7 +110,11 @@ impl Stack {
         let may_be_partial = net.protocol != protocol::ICMP;
         match frame.csum {
             RxCsum::Verified => true,
-            RxCsum::MaybePartial if may_be_partial && checksum::is_partial(net.src, net.dst, net.protocol, l4) => true,
+            RxCsum::MaybePartial
+                if may_be_partial && checksum::is_partial(net.src, net.dst, net.protocol, l4) =>
+            {
+                true
+            }
             _ => checksum::verify_l4(net.src, net.dst, net.protocol, l4) == checksum::CsumStatus::Good,
         }
     }

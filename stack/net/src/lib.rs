@@ -11,10 +11,10 @@ pub mod config;
 pub mod limits;
 pub mod stack;
 
-pub mod ingress;
 mod arp_nd;
 pub mod flow;
 mod icmp;
+pub mod ingress;
 mod tcp_in;
 
 pub mod sock;

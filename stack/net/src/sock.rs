@@ -47,7 +47,12 @@ impl Stack {
     ///
     /// # Errors
     /// [`SockError::AddrInUse`], [`SockError::AddrNotAvailable`].
-    pub fn listen(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Result<ListenerId, SockError> {
+    pub fn listen(
+        &mut self,
+        addr: Option<IpAddr>,
+        port: u16,
+        backlog: usize,
+    ) -> Result<ListenerId, SockError> {
         if addr.is_some_and(|a| !self.addrs.is_local(a)) {
             return Err(SockError::AddrNotAvailable);
         }
@@ -97,7 +102,8 @@ impl Stack {
             return Err(SockError::InvalidDestination);
         }
         let route = self.routes.lookup(remote).ok_or(SockError::Unreachable)?;
-        let local = route.prefsrc.or_else(|| self.addrs.source_for(remote)).ok_or(SockError::AddrNotAvailable)?;
+        let local =
+            route.prefsrc.or_else(|| self.addrs.source_for(remote)).ok_or(SockError::AddrNotAvailable)?;
         let mut key = FlowKey { local, remote, local_port: 0, remote_port: port };
         key.local_port = self.ephemeral_port(&key).ok_or(SockError::NoPort)?;
         let opening = self.opening(&key, now);
@@ -112,7 +118,8 @@ impl Stack {
     /// of the ports whose flow hashes to this core.
     fn ephemeral_port(&mut self, key: &FlowKey) -> Option<u16> {
         let range = u16::MAX as u32 - EPHEMERAL_PORT_FIRST as u32 + 1;
-        let offset = key.hash_keyed(&linerate_wire::flow_key::HashKey([self.secret[3], self.secret[2]])) as u32;
+        let offset =
+            key.hash_keyed(&linerate_wire::flow_key::HashKey([self.secret[3], self.secret[2]])) as u32;
         for _ in 0..EPHEMERAL_PORT_TRIES {
             let n = offset.wrapping_add(self.next_port) % range;
             self.next_port = self.next_port.wrapping_add(1);
@@ -189,7 +196,11 @@ impl Stack {
     }
 
     /// Changes a connection and has its output run in this turn.
-    fn change<R>(&mut self, id: FlowId, f: impl FnOnce(&mut Conn, &mut linerate_frame::Pool) -> R) -> Option<R> {
+    fn change<R>(
+        &mut self,
+        id: FlowId,
+        f: impl FnOnce(&mut Conn, &mut linerate_frame::Pool) -> R,
+    ) -> Option<R> {
         let conn = self.flows.get_mut(id)?;
         let r = f(conn, &mut self.pool);
         self.mark_dirty(id.slot);

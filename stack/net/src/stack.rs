@@ -198,7 +198,10 @@ impl Stack {
 
     /// Is there work that does not wait for a packet or a timer?
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.ready.is_empty() || !self.accepting.is_empty() || !self.batch.is_empty()
+        !self.dirty.is_empty()
+            || !self.ready.is_empty()
+            || !self.accepting.is_empty()
+            || !self.batch.is_empty()
     }
 
     /// When [`on_timers`](Self::on_timers) is needed next, whatever happens on the wire.
@@ -247,7 +250,8 @@ impl Stack {
             done += 1;
             let slot = *slot;
             // The slot may have changed hands since it was listed: then there is nothing to do for it.
-            let listed = self.flows.conns[slot as usize].as_mut().is_some_and(|c| core::mem::take(&mut c.dirty));
+            let listed =
+                self.flows.conns[slot as usize].as_mut().is_some_and(|c| core::mem::take(&mut c.dirty));
             if !listed {
                 continue;
             }

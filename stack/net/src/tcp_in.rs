@@ -75,8 +75,18 @@ impl Stack {
         let mut reopen = false;
         match disposition {
             Disposition::Done => {}
+            Disposition::Drop(TcpDrop::Closed) => {
+                // The application holds it still, but for the peer there is no connection: 3.10.7.1.
+                if let Some(frame) = payload {
+                    env.pool.free(frame);
+                }
+                return self.refuse_segment(key, &seg, DropReason::TcpClosed, now);
+            }
             Disposition::Drop(why) => egress.counters.drop(tcp_drop(why)),
-            Disposition::Reply(segment) => egress.reply(env.pool, &segment),
+            Disposition::Reply(segment) => {
+                egress.counters.tcp_rsts_out += segment.flags.contains(TcpFlags::RST) as u64;
+                egress.reply(env.pool, &segment);
+            }
             Disposition::Reopen => reopen = true,
         }
         if reopen {
@@ -98,7 +108,8 @@ impl Stack {
 
     fn time_wait_in(&mut self, index: u32, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
         let tw = self.waiting(index);
-        match tw.on_segment(&seg) {
+        let (disposition, repeated_fin) = (tw.on_segment(&seg), tw.is_repeated_fin(&seg));
+        match disposition {
             Disposition::Reopen => {
                 let snd_nxt = tw.snd_nxt;
                 self.flows.remove_waiting(index);
@@ -107,6 +118,9 @@ impl Stack {
             }
             Disposition::Reply(segment) => self.reply(key, &segment, now),
             Disposition::Drop(_) | Disposition::Done => self.counters.drop(DropReason::TimeWait),
+        }
+        if repeated_fin {
+            self.flows.restart_waiting(index, now);
         }
         self.pool.free(frame);
     }
@@ -136,7 +150,14 @@ impl Stack {
         self.accept_syn(id, key, &seg, after, now);
     }
 
-    fn accept_syn(&mut self, id: ListenerId, key: &FlowKey, syn: &SegmentIn, after: Option<SeqNum>, now: Instant) {
+    fn accept_syn(
+        &mut self,
+        id: ListenerId,
+        key: &FlowKey,
+        syn: &SegmentIn,
+        after: Option<SeqNum>,
+        now: Instant,
+    ) {
         let mut opening = self.opening(key, now);
         if let Some(snd_nxt) = after {
             // RFC 9293 section 3.6.1: beyond the largest sequence number of the previous incarnation.

@@ -81,7 +81,8 @@ fn transfer(seed: u64, faults: Faults, total: usize, ipv6: bool, tcp: TcpConfig)
         }
         steps += 1;
         if !net.step(until) {
-            let info: Vec<_> = ends.iter().enumerate().map(|(i, e)| (e.received, net.stacks[i].info(e.id))).collect();
+            let info: Vec<_> =
+                ends.iter().enumerate().map(|(i, e)| (e.received, net.stacks[i].info(e.id))).collect();
             panic!("seed {seed}: stuck at {:?}: {info:#?}", net.now);
         }
         if steps.is_multiple_of(997) {

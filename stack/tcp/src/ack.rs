@@ -71,8 +71,8 @@ impl Tcb {
 
     /// SND.WND follows the segment that is newest by SEG.SEQ, then SEG.ACK. Returns whether it changed.
     fn update_window(&mut self, seg: &SegmentIn) -> bool {
-        let newer = self.snd_wl1.before(seg.seq)
-            || (self.snd_wl1 == seg.seq && self.snd_wl2.at_or_before(seg.ack));
+        let newer =
+            self.snd_wl1.before(seg.seq) || (self.snd_wl1 == seg.seq && self.snd_wl2.at_or_before(seg.ack));
         if !newer {
             return false;
         }
@@ -198,8 +198,7 @@ impl Tcb {
             Recovery::Fast(prr) => {
                 let safe = acked > 0 && self.snd.lost_unsent == 0;
                 // Without SACK each duplicate ACK delivered one segment (RFC 9937 section 5).
-                let delivered =
-                    if self.sack_on || acked > 0 { d.bytes } else { self.smss as u32 };
+                let delivered = if self.sack_on || acked > 0 { d.bytes } else { self.smss as u32 };
                 let pipe = self.snd.pipe.saturating_sub(self.dup_acks as u32 * self.smss as u32);
                 self.cc.cwnd = prr.on_ack(delivered, pipe, self.cc.ssthresh, self.smss as u32, safe);
             }

@@ -60,14 +60,33 @@ impl Tcb {
         match self.state {
             State::Closed => Disposition::Drop(TcpDrop::Closed),
             State::SynSent => self.in_syn_sent(seg, env),
-            State::TimeWait => TimeWait::of(self, self.linger_at).on_segment(seg),
+            State::TimeWait => {
+                let tw = TimeWait::of(self, self.linger_at);
+                if tw.is_repeated_fin(seg) {
+                    self.linger_at = env.now + TIME_WAIT_NS;
+                }
+                tw.on_segment(seg)
+            }
             _ => self.in_synchronized(seg, payload, env),
         }
     }
 
-    fn in_synchronized(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
+    fn in_synchronized(
+        &mut self,
+        seg: &SegmentIn,
+        payload: &mut Option<Frame>,
+        env: &mut Env,
+    ) -> Disposition {
         if let Some(d) = self.check_timestamp(seg, env) {
             return d;
+        }
+        let syn_ack = seg.has(TcpFlags::SYN) && seg.has(TcpFlags::ACK);
+        if self.state == State::SynReceived && !self.passive && syn_ack && seg.seq == self.irs {
+            // MUST-10, figure 8: a simultaneous open ends with the peer's SYN-ACK. We have its SYN already; what is
+            // left is the ACK (its window is not scaled, RFC 7323 section 2.2).
+            let (seq, flags) = (seg.seq + 1, seg.flags.without(TcpFlags::SYN));
+            let ack = SegmentIn { seq, flags, wnd: seg.wnd >> self.snd_wscale, ..seg.clone() };
+            return self.in_synchronized(&ack, payload, env);
         }
         // First, check sequence number
         if !self.is_acceptable(seg) {
@@ -95,7 +114,11 @@ impl Tcb {
         }
         if self.state == State::SynReceived {
             if seg.ack.at_or_before(self.snd_una) || seg.ack.after(self.snd_nxt) {
-                return Disposition::Reply(Segment { seq: seg.ack, flags: TcpFlags::RST, ..Segment::default() });
+                return Disposition::Reply(Segment {
+                    seq: seg.ack,
+                    flags: TcpFlags::RST,
+                    ..Segment::default()
+                });
             }
             if self.retries == 0 {
                 self.rtt.sample(env.now.since(self.last_sent_at));
@@ -155,7 +178,8 @@ impl Tcb {
     /// window a segment at RCV.NXT gets its ACK field, RST and URG used (MUST-66), its text cut off in `on_text`.
     fn is_acceptable(&self, seg: &SegmentIn) -> bool {
         let end = seg.seq + seg.seq_len();
-        let not_old = if seg.seq_len() == 0 { end.at_or_after(self.rcv_nxt) } else { end.after(self.rcv_nxt) };
+        let not_old =
+            if seg.seq_len() == 0 { end.at_or_after(self.rcv_nxt) } else { end.after(self.rcv_nxt) };
         let edge = self.rcv_adv;
         let not_beyond = if seg.seq_len() == 0 || self.rcv_wnd() == 0 {
             seg.seq.at_or_before(edge)
@@ -220,6 +244,7 @@ impl Tcb {
         }
         let mut seq = seg.seq;
         let mut fin = seg.has(TcpFlags::FIN);
+        let mut done = Disposition::Done;
         if let Some(frame) = payload {
             let skip = self.rcv_nxt.since(seq);
             frame.advance(skip as usize);
@@ -242,8 +267,8 @@ impl Tcb {
             let frame = payload.take().expect("len > 0");
             if seq == self.rcv_nxt {
                 self.take_in_order(frame, env);
-            } else if let Some(d) = self.take_out_of_order(seq, frame, env) {
-                return d;
+            } else if let Some(drop) = self.take_out_of_order(seq, frame, env) {
+                done = drop;
             }
         }
         if fin {
@@ -254,7 +279,7 @@ impl Tcb {
         } else if fin {
             self.ack_now = true;
         }
-        Disposition::Done
+        done
     }
 
     pub(crate) fn take_in_order(&mut self, frame: Frame, env: &mut Env) {

@@ -17,6 +17,7 @@ impl Tcb {
             && seg.seq == self.rcv_nxt
             && seg.payload_len <= self.rcv_wnd()
             && self.ooo.is_none()
+            && self.fin_at.is_none()
             && self.recovery == Recovery::Open
             && seg.options.sack.is_empty()
             && seg.ack.at_or_after(self.snd_una)
@@ -30,7 +31,12 @@ impl Tcb {
 
     /// PAWS, sequence and ACK checks were made by [`predicted`](Self::predicted); no control bit is set.
     #[inline]
-    pub(crate) fn input_fast(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
+    pub(crate) fn input_fast(
+        &mut self,
+        seg: &SegmentIn,
+        payload: &mut Option<Frame>,
+        env: &mut Env,
+    ) -> Disposition {
         env.counters.fast_path += 1;
         self.last_recv_at = env.now;
         self.keepalive_probes = 0;

@@ -142,6 +142,10 @@ impl Tcb {
                 self.rcv_buf = self.rcv_buf.min(0xffff);
             }
         }
+        if self.state == State::SynSent {
+            // Our SYN announced this much: data may follow the peer's SYN-ACK within one burst.
+            self.rcv_adv = self.rcv_nxt + self.rcv_buf.min(0xffff);
+        }
         // RFC 7323 section 2.2: the window of a SYN is never scaled.
         self.snd_wnd = syn.wnd as u32;
         self.max_snd_wnd = self.snd_wnd;
@@ -157,7 +161,9 @@ impl Tcb {
         if acked && (seg.ack.at_or_before(self.iss) || seg.ack.after(self.snd_nxt)) {
             return match seg.has(TcpFlags::RST) {
                 true => Disposition::Drop(TcpDrop::RstIgnored),
-                false => Disposition::Reply(Segment { seq: seg.ack, flags: TcpFlags::RST, ..Segment::default() }),
+                false => {
+                    Disposition::Reply(Segment { seq: seg.ack, flags: TcpFlags::RST, ..Segment::default() })
+                }
             };
         }
         // Second, check the RST bit

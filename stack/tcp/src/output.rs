@@ -194,7 +194,8 @@ impl Tcb {
         }
         let sent = sink.data(env.pool, &segment, &mut seg.frame, seg.sum);
         if sent == Sent::Yes {
-            self.on_sent(env);
+            self.last_sent_at = env.now;
+            self.on_sent(env, false);
         }
         sent
     }
@@ -262,7 +263,8 @@ impl Tcb {
             self.fin_sent = true;
             self.fin_lost = false;
             self.snd_nxt = self.snd_nxt.max(self.snd.end + 1);
-            self.on_sent(env);
+            self.last_sent_at = env.now;
+            self.on_sent(env, false);
         }
         sent
     }
@@ -311,7 +313,7 @@ impl Tcb {
         }
         let sent = sink.control(env.pool, &segment);
         if sent == Sent::Yes {
-            self.on_sent(env);
+            self.on_sent(env, true);
         }
         sent
     }
@@ -328,11 +330,14 @@ impl Tcb {
         }
     }
 
-    /// A segment left, and its ACK field with it.
-    fn on_sent(&mut self, env: &mut Env) {
+    /// A segment left, and its ACK field with it. `with_sack`: so did the SACK blocks, which a data segment has no
+    /// room for; an ACK that owes some still leaves by itself then (RFC 2018 section 4).
+    fn on_sent(&mut self, env: &mut Env, with_sack: bool) {
         env.counters.segs_out += 1;
-        self.last_sent_at = env.now;
         self.last_ack_sent = self.rcv_nxt;
+        if self.sack_on && !self.sack.is_empty() && !with_sack {
+            return;
+        }
         self.ack_now = false;
         self.unacked_segs = 0;
         self.ack_at = Instant::NEVER;

@@ -1,7 +1,7 @@
 //! RACK: a segment is lost when one sent sufficiently later was delivered. RFC 8985 section 6.
 
-use crate::snd::{EVER_RETRANS, LOST, RETRANS, SACKED, SendQueue, TxSeg};
 use crate::seq::SeqNum;
+use crate::snd::{EVER_RETRANS, LOST, RETRANS, SACKED, SendQueue, TxSeg};
 use crate::time::Instant;
 
 /// RACK's memory: RFC 8985 section 5.2.

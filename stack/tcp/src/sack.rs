@@ -35,6 +35,11 @@ impl SackRanges {
     /// `[start, end)` came twice.
     pub fn duplicate(&mut self, start: SeqNum, end: SeqNum) {
         self.dsack = Some((start, end));
+        // Section 4: the range that holds it is reported right behind it.
+        let ranges = &mut self.ranges[..self.len as usize];
+        if let Some(i) = ranges.iter().position(|r| r.0.at_or_before(start) && end.at_or_before(r.1)) {
+            ranges[..=i].rotate_right(1);
+        }
     }
 
     pub fn is_empty(&self) -> bool {

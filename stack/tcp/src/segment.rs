@@ -27,14 +27,7 @@ pub struct SegmentIn {
 impl SegmentIn {
     /// From a parsed header and options.
     pub fn new(h: &TcpHeader, options: TcpOptions, payload_len: u32) -> Self {
-        Self {
-            seq: SeqNum(h.seq),
-            ack: SeqNum(h.ack),
-            flags: h.flags,
-            wnd: h.window,
-            payload_len,
-            options,
-        }
+        Self { seq: SeqNum(h.seq), ack: SeqNum(h.ack), flags: h.flags, wnd: h.window, payload_len, options }
     }
 
     /// SEG.LEN: payload octets, plus one each for SYN and FIN.

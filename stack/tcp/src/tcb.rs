@@ -314,7 +314,9 @@ impl Tcb {
     pub fn give_chunk(&mut self, pool: &mut Pool, chunk: Chunk) {
         match chunk {
             // Received behind headers of at least the size that ours have: HEADROOM_BYTES of them fit in front.
-            Chunk::Frame(frame) if frame.len() <= self.smss as usize && frame.start() >= HEADROOM_BYTES as usize => {
+            Chunk::Frame(frame)
+                if frame.len() <= self.smss as usize && frame.start() >= HEADROOM_BYTES as usize =>
+            {
                 self.snd.push_frame(pool, frame);
             }
             chunk => {
@@ -334,11 +336,14 @@ impl Tcb {
 
     /// No more will be written: FIN goes out behind what is queued. Reading goes on (half-close).
     pub fn shutdown(&mut self) {
-        if self.fin_queued || !matches!(self.state, State::Established | State::SynReceived | State::CloseWait) {
-            return;
-        }
+        self.state = match self.state {
+            State::Established => State::FinWait1,
+            State::CloseWait => State::LastAck,
+            // RFC 9293 section 3.10.4: queued until the handshake is complete (`establish` goes on from there).
+            State::SynSent | State::SynReceived => self.state,
+            _ => return,
+        };
         self.fin_queued = true;
-        self.state = if self.state == State::CloseWait { State::LastAck } else { State::FinWait1 };
     }
 
     /// An ACK is to leave with the next [`output`](Self::output).

@@ -64,10 +64,18 @@ impl TimeWait {
         })
     }
 
+    /// The peer's FIN again, exactly where it stood: it restarts the 2 MSL (RFC 9293 section 3.10.7.4, eighth).
+    pub fn is_repeated_fin(&self, seg: &SegmentIn) -> bool {
+        let end = seg.seq + seg.seq_len();
+        seg.has(TcpFlags::FIN) && !seg.has(TcpFlags::RST) && !seg.has(TcpFlags::SYN) && end == self.rcv_nxt
+    }
+
     /// RFC 6191 section 2: the timestamp is newer, or, without timestamps, the sequence number is.
     fn may_reopen(&self, syn: &SegmentIn) -> bool {
         match (self.ts_on, syn.options.timestamps) {
-            (true, Some((tsval, _))) if tsval != self.ts_recent => (tsval.wrapping_sub(self.ts_recent) as i32) > 0,
+            (true, Some((tsval, _))) if tsval != self.ts_recent => {
+                (tsval.wrapping_sub(self.ts_recent) as i32) > 0
+            }
             _ => syn.seq.after(self.rcv_nxt),
         }
     }

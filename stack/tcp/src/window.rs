@@ -20,15 +20,16 @@ impl Tcb {
 
     /// Announces the window in a segment that leaves now: SEG.WND, scaled.
     pub(crate) fn announce_window(&mut self, syn: bool) -> u16 {
-        self.rcv_adv = self.next_edge().max(self.rcv_adv);
+        let told = self.rcv_adv;
+        let edge = self.next_edge().max(told);
         let shift = if syn { 0 } else { self.rcv_wscale };
-        let wnd = self.rcv_wnd() >> shift;
-        if wnd > 0xffff {
-            // Only a SYN, whose window is not scaled: the announced edge is what 16 bits say.
-            self.rcv_adv = self.rcv_nxt + (0xffff << shift);
-            return 0xffff;
+        // What the shift cuts off is not announced, unless it was before: the edge never moves left (SHLD-14, and RFC
+        // 7323 section 2.4 on how scaling would). More than 16 bits say is wanted only by a SYN, which isn't scaled.
+        let mut wnd = edge.since(self.rcv_nxt) >> shift;
+        if (self.rcv_nxt + (wnd << shift)).before(told) {
+            wnd += 1;
         }
-        // What the shift cuts off is not announced.
+        let wnd = wnd.min(0xffff);
         self.rcv_adv = self.rcv_nxt + (wnd << shift);
         wnd as u16
     }
@@ -36,7 +37,8 @@ impl Tcb {
     /// After the application has read: tell the peer when the window has opened by two segments or half the
     /// buffer, before it stalls (as BSD and Linux do).
     pub(crate) fn maybe_window_update(&mut self) {
-        if self.fin_received || !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
+        if self.fin_received || !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2)
+        {
             return;
         }
         let opens_by = self.next_edge().since(self.rcv_adv);

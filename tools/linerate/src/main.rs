@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod demo;
+mod doctor;
 mod serve;
 mod services;
 mod undo;
@@ -27,6 +28,7 @@ struct Cli {
 enum Command {
     Demo(demo::cmd::DemoArgs),
     Serve(serve::ServeArgs),
+    Doctor(doctor::DoctorArgs),
     Undo(undo::UndoArgs),
 }
 
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::cmd::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Undo(args) => undo::run(&args),
     }
 }

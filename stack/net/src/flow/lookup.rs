@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use linerate_tcp::limits::TIME_WAIT_NS;
+use linerate_tcp::time::SEC;
 use linerate_tcp::{Instant, Tcb, TimeWait};
 use linerate_wire::FlowKey;
 use linerate_wire::flow_key::HashKey;
@@ -170,6 +172,16 @@ impl Flows {
         self.waiting_free.push(index);
     }
 
+    /// 2 MSL begin anew. At most once a second: the order queue gets an entry for each time.
+    pub fn restart_waiting(&mut self, index: u32, now: Instant) {
+        let w = self.waiting[index as usize].as_mut().expect("found in the table");
+        let expires = now + TIME_WAIT_NS;
+        if expires.since(w.tw.expires) >= SEC {
+            w.tw.expires = expires;
+            self.waiting_order.push_back((index, expires));
+        }
+    }
+
     fn drop_oldest_waiting(&mut self) {
         while let Some((index, expires)) = self.waiting_order.pop_front() {
             if self.is_waiting_until(index, expires) {
@@ -179,7 +191,7 @@ impl Flows {
         }
     }
 
-    /// The order queue may name entries that were reopened, or whose place another has taken since.
+    /// The order queue may name entries that were reopened or began anew, or whose place another has taken since.
     fn is_waiting_until(&self, index: u32, expires: Instant) -> bool {
         self.waiting[index as usize].as_ref().is_some_and(|w| w.tw.expires == expires)
     }

@@ -1,6 +1,8 @@
 //! Two stacks and the wire between them, in virtual time, from a seed.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod peer;
+
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 
@@ -72,7 +74,8 @@ pub fn addr(host: usize, ipv6: bool) -> IpAddr {
 
 pub fn stack(host: usize, frames: u32, tcp: TcpConfig, seed: u64) -> Stack {
     let mut rng = Rng(seed);
-    let addrs = [addr(host, false), addr(host, true)].map(|a| IfAddr { addr: a, prefix_len: if a.is_ipv4() { 24 } else { 64 } });
+    let addrs = [addr(host, false), addr(host, true)]
+        .map(|a| IfAddr { addr: a, prefix_len: if a.is_ipv4() { 24 } else { 64 } });
     let routes = addrs.map(|a| Route {
         dst: a.addr,
         prefix_len: a.prefix_len,

@@ -108,8 +108,9 @@ fn demo(args: &DemoArgs, plan: &Plan) -> Result<bool, DemoError> {
         let linerate = EngineTarget::new(engine.clone(), &net, ports);
         let kernel = KernelTarget::new(&server, &net);
         run_rounds(plan, &client, &linerate, &kernel, &stop, &mut |p: Progress<'_>| {
+            bar.set_length(p.steps as u64);
             bar.set_position(p.done as u64);
-            bar.set_message(format!("{} {}", p.measure, p.target));
+            bar.set_message(format!("round {}: {} {}", p.round + 1, p.measure, p.target));
         })
     };
     bar.finish_and_clear();

@@ -76,7 +76,9 @@ fn explain(reason: &str) -> &'static str {
         "not_local" => ": multicast and broadcast of the client's kernel",
         "icmp_unhandled" => ": ICMP that asks nothing of us",
         "kernel_rx_ring_full" => ": the client was faster than this core; TCP sent it again",
-        "kernel_fill_ring_empty" | "kernel_rx_dropped" => ": no free frame when a packet came; TCP sent it again",
+        "kernel_fill_ring_empty" | "kernel_rx_dropped" => {
+            ": no free frame when a packet came; TCP sent it again"
+        }
         "bad_ack" | "out_of_window" | "paws" => ": segments outside the window, as after a retransmission",
         _ => "",
     }

@@ -1,4 +1,6 @@
-//! Capabilities of this process: which are there, and which one is needed for what.
+//! Capabilities of this thread: which are there, and which one is needed for what.
+
+use serde::Serialize;
 
 /// Bit in /proc/PID/status, name, what linerate needs it for.
 const KNOWN: [(u32, &str, &str); 6] = [
@@ -10,12 +12,20 @@ const KNOWN: [(u32, &str, &str); 6] = [
     (39, "CAP_BPF", "loading the steering program"),
 ];
 
-/// The effective capabilities of a process that matter here.
+/// One capability, for `--json`.
+#[derive(Debug, Serialize)]
+struct Capability {
+    name: &'static str,
+    have: bool,
+    needed_for: &'static str,
+}
+
+/// The effective capabilities of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caps(u64);
 
 impl Caps {
-    /// From the text of /proc/self/status.
+    /// From the text of /proc/thread-self/status.
     pub fn from_status(status: &str) -> Caps {
         let hex = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
         Caps(hex.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0))
@@ -37,9 +47,27 @@ impl Caps {
         ["CAP_NET_RAW", "CAP_NET_ADMIN", "CAP_BPF"].into_iter().filter(|name| !self.has(name)).collect()
     }
 
+    /// What is missing beyond that, with its use.
+    pub fn missing_to_have_all(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let needed = self.missing_to_run();
+        let known = KNOWN.iter().map(|known| (known.1, known.2));
+        known.filter(move |(name, _)| !self.has(name) && !needed.contains(name))
+    }
+
     #[cfg(test)]
     pub fn all() -> Caps {
         Caps(u64::MAX)
+    }
+}
+
+impl Serialize for Caps {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let known = KNOWN.iter();
+        to.collect_seq(known.map(|known| Capability {
+            name: known.1,
+            have: self.has(known.1),
+            needed_for: known.2,
+        }))
     }
 }
 

@@ -22,7 +22,10 @@ fn kernel(host: &HostFacts) -> Option<Finding> {
     let mut parts = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
     let version = (parts.next()?, parts.next().unwrap_or(0));
     if version >= KERNEL_MIN {
-        return Some(Finding::ok("kernel", format!("Linux {release} {} (6.1 or later is needed)", host.arch)));
+        return Some(Finding::ok(
+            "kernel",
+            format!("Linux {release} {} (6.1 or later is needed)", host.arch),
+        ));
     }
     let finding = Finding::new(Level::Problem, "kernel", format!("Linux {release} is older than 6.1"))
         .cause("linerate is made for 6.1 and later, and tested on nothing older")
@@ -38,7 +41,9 @@ fn af_xdp(host: &HostFacts) -> Option<Finding> {
         Some("EPERM") => None,
         Some("EAFNOSUPPORT") => Some(
             Finding::new(Level::Problem, "af_xdp", "socket(AF_XDP): EAFNOSUPPORT")
-                .cause("this kernel is built without CONFIG_XDP_SOCKETS, or the sandbox (gVisor) has no AF_XDP")
+                .cause(
+                    "this kernel is built without CONFIG_XDP_SOCKETS, or the sandbox (gVisor) has no AF_XDP",
+                )
                 .command("grep XDP_SOCKETS /boot/config-$(uname -r)")
                 .engine("can't run on this kernel"),
         ),
@@ -53,10 +58,11 @@ fn af_xdp(host: &HostFacts) -> Option<Finding> {
 fn capabilities(host: &HostFacts, again: &str) -> Option<Finding> {
     let missing = host.capabilities.missing_to_run();
     if missing.is_empty() {
-        return Some(Finding::ok("capabilities", host.capabilities.names().join(" ")));
+        let without = host.capabilities.missing_to_have_all();
+        let without: String = without.map(|(name, use_)| format!("; without {name} ({use_})")).collect();
+        return Some(Finding::ok("capabilities", host.capabilities.names().join(" ") + &without));
     }
-    let purposes: Vec<String> =
-        missing.iter().map(|name| format!("{name}: {}", needed_for(name))).collect();
+    let purposes: Vec<String> = missing.iter().map(|name| format!("{name}: {}", needed_for(name))).collect();
     let who = format!("user {} lacks {}", host.uid, missing.join(", "));
     let finding = Finding::new(Level::Problem, "capabilities", who)
         .cause(purposes.join("; "))
@@ -104,7 +110,8 @@ fn hugepages(host: &HostFacts) -> Option<Finding> {
         return Some(Finding::ok("hugepages", format!("{line} (a core takes {needed})")));
     }
     // 2.9 against 2.3 Mpps at 1500 bytes on veth: AF_XDP_FACTS, "Speed on veth".
-    let cause = if pages.total == 0 { "none are reserved" } else { "too few are reserved, or others hold them" };
+    let cause =
+        if pages.total == 0 { "none are reserved" } else { "too few are reserved, or others hold them" };
     let finding = Finding::new(Level::Note, "hugepages", format!("{line}; a core takes {needed}"))
         .cause(format!("{cause}; they save TLB misses on large packets"))
         .command(format!("sudo sysctl -w vm.nr_hugepages={}", pages.total + needed - pages.free))
@@ -132,10 +139,12 @@ fn clock(host: &HostFacts) -> Option<Finding> {
         return (!source.is_empty()).then(|| Finding::ok("clock", source));
     }
     let finding = Finding::new(Level::Note, "clock", format!("clock source {source}"))
-        .cause("reading it may take a system call or leave the virtual machine; the engine reads it once a turn")
+        .cause(
+            "reading it may take a system call or leave the virtual machine; the engine reads it once a turn",
+        )
         .engine("works, with more time a turn when packets are few");
     let has_tsc = host.clock_sources.iter().any(|name| name == "tsc");
-    let command = format!("echo tsc | sudo tee {}/current_clocksource", "/sys/devices/system/clocksource/clocksource0");
+    let command = "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource";
     Some(if has_tsc { finding.command(command) } else { finding })
 }
 
@@ -184,7 +193,10 @@ mod tests {
             ..good()
         };
         let finding = one(&host, "capabilities");
-        assert_eq!((finding.level, finding.command.as_deref()), (Level::Problem, Some("sudo linerate doctor")));
+        assert_eq!(
+            (finding.level, finding.command.as_deref()),
+            (Level::Problem, Some("sudo linerate doctor"))
+        );
         assert!(finding.symptom.contains("65534") && finding.cause.unwrap().contains("CAP_BPF: loading"));
         assert_eq!(one(&host, "memlock").level, Level::Warning);
         assert!(check(&host, "").iter().all(|f| f.topic != "af_xdp" && f.topic != "bpf"));

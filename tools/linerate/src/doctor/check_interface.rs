@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Level};
 use super::interface::InterfaceFacts;
-use super::quirks::{When, native_mtu_max, rows};
+use super::quirks::{When, mtu_command, native_mtu_max, rows};
 
 /// The largest MTU of a 4096-byte frame (engine/port, Umem::chunk_for_mtu).
 const FRAME_MTU_MAX: u32 = 3822;
@@ -42,9 +42,13 @@ fn numa(facts: &InterfaceFacts) -> String {
 fn driver(facts: &InterfaceFacts) -> Finding {
     let driver = if facts.driver.is_empty() { "no driver named" } else { &facts.driver };
     let Some(features) = &facts.features else {
-        return Finding::new(Level::Note, "xdp", format!("{driver}; the kernel does not tell its XDP features"))
-            .cause("netdev generic netlink came with Linux 6.3; the trial shows what works")
-            .engine("tries zero-copy, then copy");
+        return Finding::new(
+            Level::Note,
+            "xdp",
+            format!("{driver}; the kernel does not tell its XDP features"),
+        )
+        .cause("netdev generic netlink came with Linux 6.3; the trial shows what works")
+        .engine("tries zero-copy, then copy");
     };
     let names = features.xdp.join(" ");
     let segs = features.zc_max_segs.map(|n| format!(", zc-max-segs {n}")).unwrap_or_default();
@@ -66,36 +70,45 @@ fn driver(facts: &InterfaceFacts) -> Finding {
 fn mtu(facts: &InterfaceFacts) -> Finding {
     let (name, mtu) = (&facts.name, facts.mtu);
     let known = native_mtu_max(&facts.driver);
-    let command = |max: u32| format!("sudo ip link set dev {name} mtu {max}");
     if mtu > FRAME_MTU_MAX {
         let max = known.map_or(1500, |(max, _)| max);
         return Finding::new(Level::Problem, "mtu", format!("MTU {mtu}: no frame holds such a packet"))
-            .cause(format!("a frame has 4096 bytes, {FRAME_MTU_MAX} of them for the packet; jumbo frames in several \
-                            frames are not there yet"))
-            .command(command(max))
+            .cause(format!(
+                "a frame has 4096 bytes, {FRAME_MTU_MAX} of them for the packet; jumbo frames in several \
+                            frames are not there yet"
+            ))
+            .command(format!("sudo ip link set dev {name} mtu {max}"))
             .engine("does not start");
     }
     match known {
-        Some((max, source)) if mtu > max => {
-            Finding::new(Level::Warning, "mtu", format!("MTU {mtu} is above what {} takes natively", facts.driver))
-                .cause(format!("{max} works; above it the attach may be refused (ERANGE, EINVAL)"))
-                .command(command(max))
-                .engine("tries, and falls back to generic mode")
-                .source(source)
-        }
+        Some((max, source)) if mtu > max => Finding::new(
+            Level::Warning,
+            "mtu",
+            format!("MTU {mtu} is above what {} takes natively", facts.driver),
+        )
+        .cause(format!("{max} works; above it the attach may be refused (ERANGE, EINVAL); on a veth it is the peer's MTU that counts"))
+        .command(mtu_command(facts, max))
+        .engine("tries, and falls back to generic mode")
+        .source(source),
         Some((max, _)) => Finding::ok("mtu", format!("{mtu} (native XDP was seen to take {max})")),
-        None => Finding::ok("mtu", format!("{mtu} (the limit of this driver is not known here; most take 3498)")),
+        None => {
+            Finding::ok("mtu", format!("{mtu} (the limit of this driver is not known here; most take 3498)"))
+        }
     }
 }
 
 fn queues(facts: &InterfaceFacts) -> Finding {
     let (rx, tx) = (facts.rx_queues, facts.tx_queues);
-    Finding::ok("queues", format!("rx {rx}, tx {tx} in use; a core needs one of its own, so up to {} cores", rx.min(tx)))
+    Finding::ok(
+        "queues",
+        format!("rx {rx}, tx {tx} in use; each core needs one: --cores takes up to {}", rx.min(tx)),
+    )
 }
 
 fn rings(facts: &InterfaceFacts) -> Option<Finding> {
     let rings = facts.rings?;
-    let line = format!("rx {} of at most {}, tx {} of at most {}", rings.rx, rings.rx_max, rings.tx, rings.tx_max);
+    let line =
+        format!("rx {} of at most {}, tx {} of at most {}", rings.rx, rings.rx_max, rings.tx, rings.tx_max);
     if rings.rx == 0 || rings.rx >= RX_RING_SHORT || rings.rx_max <= rings.rx {
         return Some(Finding::ok("rings", line));
     }
@@ -127,8 +140,12 @@ fn foreign(facts: &InterfaceFacts) -> Option<Finding> {
         "foreign-xdp",
         format!("an XDP program is on {} already: id {}, {}", facts.name, program.id, program.mode),
     )
-    .cause("an interface has room for one; it may be that of a linerate that runs (`bpftool link` shows its pid)")
-    .command(format!("sudo bpftool prog show id {id}; sudo bpftool link; sudo ip link set dev {} xdp off", facts.name, id = program.id))
+    .cause(format!(
+        "an interface has room for one; it may be that of a linerate that runs. Stop its owner, or, if nobody needs it: \
+         ip link set dev {} xdp off (that is refused where a link holds it: then its process has to end)",
+        facts.name
+    ))
+    .command(format!("sudo bpftool prog show id {}; sudo bpftool link show", program.id))
     .engine("leaves it alone and does not start");
     Some(finding)
 }
@@ -163,8 +180,11 @@ mod tests {
     fn the_mtu_is_held_against_the_driver_and_the_frame() {
         let at = |driver: &str, mtu| one(&InterfaceFacts { mtu, ..example(driver) }, "mtu");
         assert_eq!(at("veth", 3500).level, Level::Ok);
-        let large = at("veth", 3600);
-        assert_eq!((large.level, large.command.unwrap().as_str()), (Level::Warning, "sudo ip link set dev x0 mtu 3500"));
+        let large = at("virtio_net", 3600);
+        assert_eq!(
+            (large.level, large.command.unwrap().as_str()),
+            (Level::Warning, "sudo ip link set dev x0 mtu 3506")
+        );
         assert_eq!((at("ena", 9001).level, at("other", 9000).level), (Level::Problem, Level::Problem));
         assert_eq!(at("other", 3600).level, Level::Ok);
     }
@@ -174,7 +194,10 @@ mod tests {
         let facts = InterfaceFacts { xdp: Some(Program { id: 41, mode: "generic" }), ..example("ice") };
         let finding = one(&facts, "foreign-xdp");
         assert_eq!(finding.level, Level::Problem);
-        assert!(finding.symptom.contains("id 41, generic") && finding.command.unwrap().contains("prog show id 41"));
+        assert!(
+            finding.symptom.contains("id 41, generic")
+                && finding.command.unwrap().contains("prog show id 41")
+        );
     }
 
     #[test]

@@ -5,12 +5,19 @@ use linerate::load::errno_name;
 use super::finding::{Finding, Level};
 use super::interface::InterfaceFacts;
 use super::pick::Pick;
-use super::quirks::{When, native_mtu_max, rows};
+use super::quirks::{When, mtu_command, native_mtu_max, rows};
 use super::trial::{Effects, Trial};
 
-pub fn check(facts: &InterfaceFacts, trials: &[Trial], effects: &Effects, pick: Option<&Pick>) -> Vec<Finding> {
+pub fn check(
+    facts: &InterfaceFacts,
+    trials: &[Trial],
+    effects: &Effects,
+    pick: Option<&Pick>,
+) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    for trial in trials.iter().filter(|trial| trial.result == "failed") {
+    // No frame for this MTU: check_interface has said so.
+    let known = |trial: &&Trial| trial.step == Some("memory") && trial.errno.is_none();
+    for trial in trials.iter().filter(|trial| trial.result == "failed" && !known(trial)) {
         let finding = failure(facts, trial, pick.is_some());
         // One program, one attach, one memory for two bind modes: said once.
         if !found.iter().any(|known| known.symptom == finding.symptom) {
@@ -26,7 +33,8 @@ pub fn check(facts: &InterfaceFacts, trials: &[Trial], effects: &Effects, pick: 
 }
 
 fn failure(facts: &InterfaceFacts, trial: &Trial, usable: bool) -> Finding {
-    let level = if usable { Level::Warning } else { Level::Problem };
+    // Where the engine goes on by itself, this is not what keeps it from running.
+    let level = if usable || trial.falls_back { Level::Warning } else { Level::Problem };
     let said = trial.kernel_said.as_deref().unwrap_or("");
     let errno = trial.errno.unwrap_or(0);
     let native_attach = trial.attach == "native" && trial.step == Some("attach");
@@ -42,13 +50,11 @@ fn failure(facts: &InterfaceFacts, trial: &Trial, usable: bool) -> Finding {
     match (trial.step.unwrap_or(""), errno) {
         ("bind", libc::EOPNOTSUPP) if zero_copy_bind => no_zero_copy(facts, level),
         ("bind", libc::EBUSY) => busy(facts, trial, level),
-        ("attach", libc::EOPNOTSUPP) if native_attach => other(facts, trial, if usable { Level::Note } else { level })
+        ("attach", libc::EOPNOTSUPP) if trial.falls_back => other(facts, trial, Level::Note)
             .engine("attaches in generic mode, which works on any interface and is slower"),
         ("attach", libc::ERANGE | libc::EINVAL) if native_attach && trial.falls_back => {
             let max = native_mtu_max(&facts.driver).map_or(1500, |(max, _)| max.min(facts.mtu));
-            other(facts, trial, level)
-                .command(format!("sudo ip link set dev {} mtu {max}", facts.name))
-                .engine("falls back to generic mode")
+            other(facts, trial, level).command(mtu_command(facts, max)).engine("falls back to generic mode")
         }
         ("bind", libc::ENETDOWN) => {
             other(facts, trial, level).command(format!("sudo ip link set dev {} up", facts.name))
@@ -77,7 +83,10 @@ fn no_zero_copy(facts: &InterfaceFacts, level: Level) -> Finding {
     let symptom = format!("{}: zero-copy: EOPNOTSUPP", facts.name);
     if facts.offers("xsk-zerocopy") == Some(true) {
         return Finding::new(level, "trial", symptom)
-            .cause(format!("driver {} offers xsk-zerocopy, but refuses it as this queue is set up now", facts.driver))
+            .cause(format!(
+                "driver {} offers xsk-zerocopy, but refuses it as this queue is set up now",
+                facts.driver
+            ))
             .command("sudo dmesg | tail")
             .engine("uses copy mode");
     }
@@ -98,7 +107,10 @@ fn busy(facts: &InterfaceFacts, trial: &Trial, level: Level) -> Finding {
 
 fn side_effects(facts: &InterfaceFacts, effects: &Effects) -> Vec<Finding> {
     let queues = effects.rx_queues_attached.map(|now| {
-        let symptom = format!("{} has {now} receive queues while a program is attached, not {}", facts.name, facts.rx_queues);
+        let symptom = format!(
+            "{} has {now} receive queues while a program is attached, not {}",
+            facts.name, facts.rx_queues
+        );
         Finding::new(Level::Warning, "queues", symptom)
             .cause("the driver adds queues for XDP and spreads received packets over them too")
             .command(format!("sudo ethtool -L {} combined {now}", facts.name))
@@ -128,7 +140,14 @@ mod tests {
                 return trial;
             }
             let kernel_said = said.map(str::to_owned);
-            Trial { result: "failed", step: Some(step), errno, kernel_said, why: Some("words".into()), ..trial }
+            Trial {
+                result: "failed",
+                step: Some(step),
+                errno,
+                kernel_said,
+                why: Some("words".into()),
+                ..trial
+            }
         };
         MODES.into_iter().enumerate().map(trial).collect()
     }
@@ -171,12 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn what_leaves_nothing_is_a_problem() {
+    fn what_leaves_nothing_is_a_problem_said_once() {
         let findings = found(&example("ice"), &failing(3, "bind", Some(libc::EBUSY), None));
         assert_eq!((findings.len(), findings[0].level), (1, Level::Problem));
-        let findings = found(&example("ice"), &failing(3, "memory", None, None));
+        let findings = found(&example("ice"), &failing(3, "memory", Some(libc::ENOBUFS), None));
         assert_eq!((findings.len(), findings[0].level), (1, Level::Problem));
-        assert!(findings[0].symptom.contains("refused by linerate itself"));
+        assert!(findings[0].command.as_ref().unwrap().contains("prlimit"));
+        assert!(found(&example("ice"), &failing(3, "memory", None, None)).is_empty());
+    }
+
+    #[test]
+    fn a_driver_without_native_xdp_is_a_note() {
+        let mut trials = failing(2, "attach", Some(libc::EOPNOTSUPP), Some("no native mode"));
+        trials.iter_mut().for_each(|trial| trial.falls_back = true);
+        let plain = InterfaceFacts { features: Some(XdpFeatures::default()), ..example("e1000") };
+        let findings = found(&plain, &trials);
+        assert_eq!((findings.len(), findings[0].level), (1, Level::Note));
     }
 
     #[test]

@@ -19,7 +19,6 @@ pub struct HostFacts {
     pub kernel: String,
     pub arch: &'static str,
     pub uid: u32,
-    #[serde(serialize_with = "names")]
     pub capabilities: Caps,
     /// socket(AF_XDP).
     pub af_xdp_socket: Tried,
@@ -60,7 +59,7 @@ pub struct Cpus {
 
 impl HostFacts {
     pub fn read() -> HostFacts {
-        let status = read_to_string("/proc/self/status").unwrap_or_default();
+        let status = read_to_string("/proc/thread-self/status").unwrap_or_default();
         let capabilities = Caps::from_status(&status);
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim();
         HostFacts {
@@ -111,10 +110,6 @@ fn hugepages() -> Option<HugePages> {
 
 fn word(path: &str) -> String {
     read_to_string(path).unwrap_or_default().trim().to_owned()
-}
-
-fn names<S: serde::Serializer>(caps: &Caps, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(caps.names())
 }
 
 /// How many CPUs a list like `0-3,8` names.

@@ -27,7 +27,7 @@ pub fn pick(trials: &[Trial]) -> Option<Pick> {
         queue: best.queue,
         attach: best.attach,
         bind: best.mode.unwrap_or(best.bind),
-        option: (generic && trials.iter().any(stops)).then_some("--port af_xdp-generic"),
+        option: (generic && trials.iter().any(stops)).then_some("--link af_xdp-generic"),
     })
 }
 
@@ -55,7 +55,7 @@ mod tests {
     fn generic_needs_an_option_where_the_engine_would_stop() {
         let mut trials = with(["failed", "failed", "ok"]);
         trials.iter_mut().take(2).for_each(|trial| trial.step = Some("attach"));
-        assert_eq!(pick(&trials).unwrap().option, Some("--port af_xdp-generic"));
+        assert_eq!(pick(&trials).unwrap().option, Some("--link af_xdp-generic"));
         trials.iter_mut().take(2).for_each(|trial| trial.falls_back = true);
         assert_eq!(pick(&trials).unwrap().option, None);
     }

@@ -73,11 +73,11 @@ pub const QUIRKS: [Quirk; 8] = [
     Quirk {
         driver: "veth",
         when: When::Always,
-        symptom: "packets of a local sender come with unfinished checksums, and zero-copy is not to be had",
-        cause: "veth hands on what an offload was to finish; the driver has no xsk-zerocopy",
+        symptom: "packets of a local sender come with unfinished checksums",
+        cause: "veth hands on what an offload was to finish",
         command: "",
-        engine_does: "copies, and takes such packets as whole: they never left this host",
-        source: "AF_XDP_FACTS, bind matrix and pitfall 7",
+        engine_does: "takes such packets as whole: they never left this host",
+        source: "AF_XDP_FACTS, pitfall 7",
     },
     Quirk {
         driver: "",
@@ -140,8 +140,23 @@ pub fn native_mtu_max(driver: &str) -> Option<(u32, &'static str)> {
     }
 }
 
+/// Lowers the MTU that counts.
+pub fn mtu_command(facts: &InterfaceFacts, max: u32) -> String {
+    let name = &facts.name;
+    match facts.driver.as_str() {
+        // The peer's name is known only in its own network namespace.
+        "veth" => format!(
+            "sudo ip link set dev PEER mtu {max}  # PEER: the other end of {name}, see ip -d link show {name}"
+        ),
+        _ => format!("sudo ip link set dev {name} mtu {max}"),
+    }
+}
+
 /// Whether attaching is likely to take the link away for a moment. Only igb was measured; most NIC drivers rebuild
 /// their rings, software devices don't.
 pub fn may_reset_link(driver: &str) -> bool {
-    !matches!(driver, "" | "veth" | "tun" | "virtio_net" | "dummy" | "bridge" | "bonding" | "ifb" | "802.1Q VLAN Support")
+    !matches!(
+        driver,
+        "" | "veth" | "tun" | "virtio_net" | "dummy" | "bridge" | "bonding" | "ifb" | "802.1Q VLAN Support"
+    )
 }

@@ -46,9 +46,16 @@ impl Report {
         }
         let problems = self.problems();
         let place = self.interface.as_ref().map_or("this host", |interface| interface.name.as_str());
-        match problems.last() {
-            Some(problem) => format!("linerate can't run on {place}: {}", problem.symptom),
-            None if self.asked_only => format!("nothing speaks against running on {place}; nothing was tried (--no-trial)"),
+        // The first stands for the rest: host before interface before trial.
+        match problems.first() {
+            Some(problem) => {
+                let command =
+                    problem.command.as_ref().map(|command| format!("; type: {command}")).unwrap_or_default();
+                format!("linerate can't run on {place}: {}{command}", problem.symptom)
+            }
+            None if self.asked_only => {
+                format!("nothing speaks against running on {place}; nothing was tried (--no-trial)")
+            }
             None => format!("nothing was found that runs on {place}"),
         }
     }

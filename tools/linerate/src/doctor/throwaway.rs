@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use linerate::nic::{NicError, Netns, veth};
+use linerate::nic::{Netns, NicError, veth};
 
 use super::interface::InterfaceFacts;
 use super::trial::{Effects, Trial, run};

@@ -98,9 +98,9 @@ impl Trial {
             | LoadError::NoMemory { errno, .. }
             | LoadError::Verifier { errno, .. }
             | LoadError::TableFull { errno, .. } => (Some(*errno), None),
-            LoadError::Object { .. } | LoadError::QueueOutOfRange { .. } | LoadError::AlreadyAttached { .. } => {
-                (None, None)
-            }
+            LoadError::Object { .. }
+            | LoadError::QueueOutOfRange { .. }
+            | LoadError::AlreadyAttached { .. } => (None, None),
         };
         self.falls_back = matches!(error, LoadError::NoNativeXdp { .. } | LoadError::MtuTooLarge { .. });
         self
@@ -119,11 +119,8 @@ impl Trial {
 
 /// All modes, not tried.
 pub fn skipped(interface: &str, queue: u32, why: &str) -> Vec<Trial> {
-    let skip = |mode| Trial {
-        result: "skipped",
-        why: Some(why.to_owned()),
-        ..Trial::new(interface, queue, mode)
-    };
+    let skip =
+        |mode| Trial { result: "skipped", why: Some(why.to_owned()), ..Trial::new(interface, queue, mode) };
     MODES.into_iter().map(skip).collect()
 }
 
