@@ -350,6 +350,11 @@ static __always_inline __u32 classify(void *pos, void *end)
 
 		if ((void *)(vlan + 1) > end)
 			return STEER_PASSED_MALFORMED;
+		/* VID 0 is a priority tag: still this interface. Any other VLAN is another link (eth1.100), with
+		 * addresses of its own (IEEE 802.1Q 6.9).
+		 */
+		if (vlan->tci & bpf_htons(0x0fff))
+			return STEER_PASSED_VLAN;
 		pos = vlan + 1;
 		proto = vlan->proto;
 	}

@@ -122,4 +122,6 @@ counters! {
     PassedExtHeaders = "steer_passed_ext_headers",
     /// The kernel's: cut short, or a header contradicts itself.
     PassedMalformed = "steer_passed_malformed",
+    /// The kernel's: tagged for a VLAN, which is another link with addresses of its own.
+    PassedVlan = "steer_passed_vlan",
 }

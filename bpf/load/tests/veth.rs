@@ -75,8 +75,9 @@ fn table() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("don't fragment is no fragment", eth(0x0800, &frag4(US4, 0x4000)), "steer_claimed_tcp"),
         ("another address", eth(0x0800, &ip4(OTHER4, 6, &tcp)), "steer_passed_not_ours"),
         ("multicast", eth(0x0800, &ip4([224, 0, 0, 251], 17, &ports(1, 53))), "steer_passed_multicast"),
-        ("vlan tag", vlan(0x0800, &ip4(US4, 6, &tcp)), "steer_claimed_tcp"),
-        ("two vlan tags", vlan(0x8100, &[0, 9, 8, 0, 0, 0]), "steer_passed_not_ip"),
+        ("priority tag", vlan(0, 0x0800, &ip4(US4, 6, &tcp)), "steer_claimed_tcp"),
+        ("vlan 5", vlan(5, 0x0800, &ip4(US4, 6, &tcp)), "steer_passed_vlan"),
+        ("two vlan tags", vlan(0, 0x8100, &[0, 9, 8, 0, 0, 0]), "steer_passed_not_ip"),
         ("lldp", eth(0x88cc, &[0; 40]), "steer_passed_not_ip"),
         ("ip cut short", eth(0x0800, &[0x45, 0, 0]), "steer_passed_malformed"),
         (

@@ -7,20 +7,20 @@ use std::thread::JoinHandle;
 
 use linerate_frame::{Pool, RxCsum};
 use linerate_load::{Attach, Claim, LoadError, Protocol, Steer};
-use linerate_net::addr::IfAddr;
 use linerate_net::neigh::Resolver;
-use linerate_net::route::Route;
 use linerate_net::stack::ConfigError;
 use linerate_net::{Link, Owners, SockError, Stack, StackConfig, TcpConfig};
 use linerate_nic::{NeighbourWatch, NicError, PortReservation, Scrape};
 use linerate_port::af_xdp::{BindMode, Xsk, XskConfig, XskMode};
 use linerate_port::{Caps, PortError, Umem, UmemConfig};
 
+use crate::addresses::Addresses;
 use crate::clock;
 use crate::core::{Core, CoreId, Shared};
 use crate::handoff::{Mesh, Waker};
 use crate::limits::{CARRIER_WAIT_NS, FRAMES_PER_CORE};
 use crate::mirror;
+use crate::placement::{check_cores, pin};
 use crate::report::{CoreReport, Report};
 use crate::service::ServiceSet;
 
@@ -386,75 +386,6 @@ impl Drop for Engine {
     }
 }
 
-/// The addresses to serve: the kernel's (then only ports are claimed) or ours alone (then all of them is).
-struct Addresses {
-    own: Vec<IfAddr>,
-    /// (address, is it ours alone)
-    claims: Vec<(IpAddr, bool)>,
-}
-
-impl Addresses {
-    fn new(cfg: &LaunchConfig, scrape: &Scrape) -> Result<Self, LaunchError> {
-        let kernels = |a: IpAddr| scrape.addrs.iter().find(|k| k.addr == a);
-        let mut own = Vec::new();
-        let mut claims = Vec::new();
-        for (addr, prefix_len) in &cfg.addresses {
-            let kernel = kernels(*addr);
-            let near = scrape
-                .addrs
-                .iter()
-                .find(|k| IfAddr { addr: k.addr, prefix_len: k.prefix_len }.contains(*addr));
-            let prefix_len = prefix_len
-                .or(kernel.or(near).map(|k| k.prefix_len))
-                .unwrap_or(if addr.is_ipv4() { 24 } else { 64 });
-            own.push(IfAddr { addr: *addr, prefix_len });
-            claims.push((*addr, kernel.is_none()));
-        }
-        if cfg.addresses.is_empty() {
-            own.extend(scrape.addrs.iter().map(|k| IfAddr { addr: k.addr, prefix_len: k.prefix_len }));
-            claims.extend(scrape.addrs.iter().map(|k| (k.addr, false)));
-        }
-        if own.is_empty() {
-            return Err(LaunchError::Usage(format!(
-                "{}: it has no address: give one with --address ADDR/LEN, or ip addr add ADDR/LEN dev {}",
-                cfg.interface, cfg.interface
-            )));
-        }
-        if claims.iter().any(|c| c.1) && claims.iter().any(|c| !c.1) {
-            return Err(LaunchError::Usage(format!(
-                "{}: --address names addresses that the kernel has and others that it has not; one engine serves one kind",
-                cfg.interface
-            )));
-        }
-        Ok(Self { own, claims })
-    }
-
-    fn resolver(&self) -> Resolver {
-        if self.claims.iter().all(|c| c.1) { Resolver::Own } else { Resolver::Kernel }
-    }
-
-    /// The interface's routes, and those of addresses that only we have.
-    fn routes(&self, scrape: &Scrape) -> Vec<Route> {
-        let own = self.own.iter().map(|a| Route {
-            dst: a.addr,
-            prefix_len: a.prefix_len,
-            gateway: None,
-            metric: 0,
-            mtu: None,
-            prefsrc: Some(a.addr),
-        });
-        let kernels = scrape.routes.iter().map(|r| Route {
-            dst: r.dst.0,
-            prefix_len: r.dst.1,
-            gateway: r.gateway,
-            metric: r.metric,
-            mtu: r.mtu.and_then(|m| u16::try_from(m).ok()),
-            prefsrc: r.prefsrc.filter(|p| self.own.iter().any(|a| a.addr == *p)),
-        });
-        kernels.chain(own).collect()
-    }
-}
-
 /// Beside a kernel that has the address, nobody else may take a port that we serve.
 fn reserve(cfg: &LaunchConfig, addresses: &Addresses) -> Result<Vec<PortReservation>, LaunchError> {
     let shared = addresses.claims.iter().filter(|c| !c.1);
@@ -535,38 +466,6 @@ fn open_sockets(
         socks.push(xsk);
     }
     Ok(socks)
-}
-
-fn check_cores(cores: &[usize]) -> Result<(), LaunchError> {
-    use rustix::thread::sched_getaffinity;
-    let allowed =
-        sched_getaffinity(None).map_err(|errno| LaunchError::Kernel { tried: "sched_getaffinity", errno })?;
-    if cores.is_empty() || cores.len() > u8::MAX as usize {
-        return Err(LaunchError::Usage("--cores: give 1 to 255 of them".into()));
-    }
-    for (i, cpu) in cores.iter().enumerate() {
-        if *cpu >= rustix::thread::CpuSet::MAX_CPU || !allowed.is_set(*cpu) {
-            let have: Vec<_> = (0..rustix::thread::CpuSet::MAX_CPU)
-                .filter(|c| allowed.is_set(*c))
-                .map(|c| c.to_string())
-                .collect();
-            let have = have.join(",");
-            return Err(LaunchError::Usage(format!(
-                "--cores: there is no CPU {cpu} to run on; allowed here: {have}"
-            )));
-        }
-        if cores[..i].contains(cpu) {
-            return Err(LaunchError::Usage(format!("--cores: CPU {cpu} is named twice")));
-        }
-    }
-    Ok(())
-}
-
-/// Pins the calling thread to one CPU.
-pub fn pin(cpu: CoreId) -> rustix::io::Result<()> {
-    let mut set = rustix::thread::CpuSet::new();
-    set.set(cpu.0);
-    rustix::thread::sched_setaffinity(None, &set)
 }
 
 fn secret() -> Result<[u64; 4], LaunchError> {

@@ -4,6 +4,7 @@
 //! to running cores.
 #![forbid(unsafe_code)]
 
+mod addresses;
 pub mod clock;
 pub mod core;
 pub mod handoff;
@@ -11,6 +12,7 @@ pub mod idle;
 pub mod launch;
 pub mod limits;
 pub mod mirror;
+mod placement;
 pub mod report;
 pub mod service;
 pub mod turn;

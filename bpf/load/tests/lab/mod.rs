@@ -48,8 +48,8 @@ pub fn eth(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-pub fn vlan(ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    let mut tagged = 7u16.to_be_bytes().to_vec();
+pub fn vlan(vid: u16, ethertype: u16, payload: &[u8]) -> Vec<u8> {
+    let mut tagged = vid.to_be_bytes().to_vec();
     tagged.extend(ethertype.to_be_bytes());
     tagged.extend(payload);
     eth(0x8100, &tagged)
