@@ -93,7 +93,9 @@ await_exit() {
 background() {
     local out=$1
     shift
-    env --default-signal=INT "$@" >"$out" 2>"$out.err" &
+    : >"$out"
+    : >"$out.err" # here, not in the child: await_line may look before the child has come so far
+    env --default-signal=INT "$@" >>"$out" 2>>"$out.err" &
     started+=($!)
 }
 

@@ -4,6 +4,7 @@
     peer.py conns ADDRESS PORT COUNT    COUNT connections open at once, each echoes a line; then all closed
     peer.py source ADDRESS PORT BYTES   asks linerate's source for BYTES of pattern, compares SHA-256
     peer.py sink ADDRESS PORT BYTES     sends BYTES of pattern to linerate's sink, reads its verdict
+    peer.py stall ADDRESS PORT ROUNDS   to an echo server: sends until both windows are shut, then reads all; says the longest wait
     peer.py http_pieces ADDRESS PORT    requests cut at every byte, and several in one piece
 
 Exits 0 if all was right, else 1 with one line on stderr.
@@ -173,6 +174,34 @@ def sink(address, port, length):
     print(f"sink: {length} bytes, none wrong, in {took:.2f} s")
 
 
+def stall(address, port, rounds):
+    sizes = [1 + (n * 7919) % 2999 for n in range(4096)]  # no multiple of anything: edges fall anywhere
+    sent = received = 0
+    longest = 0.0
+    whole = bytes(pattern_block() * 2)
+    with socket.create_connection((address, port), 20) as conn:
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conn.setblocking(False)
+        for _ in range(rounds):
+            n = 0
+            # Not writable for a while: full here, there, and on the way back.
+            while select.select([], [conn], [], 0.05)[1]:
+                at = sent % PERIOD
+                sent += conn.send(whole[at:at + sizes[n % len(sizes)]])
+                n += 1
+            while received < sent:
+                began = time.monotonic()
+                if not select.select([conn], [], [], 20)[0]:
+                    raise TimeoutError(f"nothing for 20 s, {sent - received} bytes are still to come")
+                longest = max(longest, time.monotonic() - began)
+                data = conn.recv(PERIOD)
+                at = received % PERIOD
+                if not data or data != whole[at:at + len(data)]:
+                    raise ValueError(f"wrong or no bytes after {received}")
+                received += len(data)
+    print(f"longest wait {longest * 1000:.0f} ms in {rounds} rounds, {sent} bytes")
+
+
 def http_pieces(address, port):
     request = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
     last = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
@@ -197,7 +226,7 @@ def main(what, *args):
         elif what == "http_pieces":
             http_pieces(args[0], int(args[1]))
         else:
-            {"conns": conns, "source": source, "sink": sink}[what](args[0], int(args[1]), int(args[2]))
+            {"conns": conns, "source": source, "sink": sink, "stall": stall}[what](args[0], int(args[1]), int(args[2]))
     except (OSError, ValueError) as error:
         print(f"peer.py {what} {' '.join(args)}: {error}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ use linerate_port::Port;
 use crate::clock;
 use crate::handoff::{Mesh, Waker};
 use crate::limits::INBOX_MESSAGES;
-use crate::mirror::NeighbourNews;
+use crate::mirror::Message;
 use crate::report::CoreReport;
 use crate::service::ServiceSet;
 
@@ -30,7 +30,7 @@ pub struct Shared {
     pub(crate) waker: Arc<Waker>,
     stop: AtomicBool,
     /// Messages to the core (many senders, so an MPMC queue).
-    pub(crate) inbox: ArrayQueue<NeighbourNews>,
+    pub(crate) inbox: ArrayQueue<Message>,
     /// Neighbours that the core wants the kernel to resolve.
     pub(crate) asks: ArrayQueue<std::net::IpAddr>,
     /// Wakes the control thread for `asks`.
@@ -80,6 +80,8 @@ pub struct Core<P: Port> {
     pub(crate) mesh: Mesh,
     pub(crate) burst: Burst,
     pub(crate) shared: Arc<Shared>,
+    /// The other cores' (see [`Lesson`](linerate_net::Lesson)).
+    pub(crate) peers: Vec<Arc<Shared>>,
     pub(crate) busy_at: Instant,
     /// How long to spin before sleeping; `None`: [`SPIN_NS`](crate::limits::SPIN_NS).
     pub(crate) spin_ns: Option<u64>,
@@ -106,6 +108,7 @@ impl<P: Port> Core<P> {
             mesh,
             burst: Burst::default(),
             shared,
+            peers: Vec::new(),
             busy_at: clock::now(),
             spin_ns: None,
             turns: 0,

@@ -163,10 +163,11 @@ where
     check_cores(&cfg.cores)?;
     let scrape = linerate_nic::scrape(&cfg.interface)?;
     let addresses = Addresses::new(cfg, &scrape)?;
-    let reserved = reserve(cfg, &addresses)?;
     let mtu = u16::try_from(scrape.link.mtu).unwrap_or(u16::MAX);
     let chunk_bytes = Umem::chunk_for_mtu(mtu)?;
+    // First of all that takes rights: its error names them best.
     let mut steer = Steer::load()?;
+    let reserved = reserve(cfg, &addresses)?;
     for (addr, whole) in &addresses.claims {
         steer.claim_addr(*addr, if *whole { Claim::Whole } else { Claim::Ports })?;
     }
@@ -297,7 +298,8 @@ impl Engine {
             cores.push((CoreId(*cpu), stack, ports, mesh, shared));
         }
         for (cpu, stack, ports, mesh, shared) in cores {
-            self.spawn(cpu, stack, ports, mesh, shared, services.clone(), parts.cfg.spin_ns)?;
+            let others = self.shared.iter().filter(|s| !Arc::ptr_eq(s, &shared)).cloned().collect();
+            self.spawn(cpu, stack, ports, mesh, shared, others, services.clone(), parts.cfg.spin_ns)?;
         }
         if parts.addresses.resolver() == Resolver::Kernel {
             self.start_mirror(parts.scrape.link.ifindex, ask_waker)?;
@@ -313,6 +315,7 @@ impl Engine {
         ports: Vec<Xsk>,
         mesh: Mesh,
         shared: Arc<Shared>,
+        peers: Vec<Arc<Shared>>,
         services: Arc<F>,
         spin_ns: Option<u64>,
     ) -> Result<(), LaunchError>
@@ -327,6 +330,7 @@ impl Engine {
             debug_assert!(listening.is_ok(), "tried before the thread was started");
             let mut core = Core::new(cpu, stack, ports, set, mesh, shared);
             core.spin_ns = spin_ns;
+            core.peers = peers;
             core.run()
         });
         let errno =

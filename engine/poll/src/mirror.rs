@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use linerate_net::Instant;
 use linerate_net::neigh::{Known, Resolver};
+use linerate_net::{Instant, Lesson};
 use linerate_nic::NeighbourWatch;
 use linerate_port::Port;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,19 +26,34 @@ pub struct NeighbourNews {
     pub permanent: bool,
 }
 
+/// What a core is told by others.
+#[derive(Clone, Copy, Debug)]
+pub enum Message {
+    /// By the control thread: the kernel's news.
+    Kernel(NeighbourNews),
+    /// By another core: what a packet on its queue taught.
+    Lesson(Lesson),
+}
+
 impl<P: Port> Core<P> {
+    /// Tells the other cores what ARP and ND packets on this one's queues taught.
+    pub(crate) fn pass_lessons(&mut self) {
+        while let Some(lesson) = self.stack.next_lesson() {
+            for peer in &self.peers {
+                peer.inbox.force_push(Message::Lesson(lesson));
+                peer.waker.wake();
+            }
+        }
+    }
+
     /// Takes in what the control thread has to say, and asks it what the stack wants to know.
     pub(crate) fn take_messages(&mut self, now: Instant) -> usize {
         let mut n = 0;
-        while let Some(news) = self.shared.inbox.pop() {
+        while let Some(message) = self.shared.inbox.pop() {
             n += 1;
-            let neigh = self.stack.neigh();
-            match news.mac {
-                Some(mac) => {
-                    let known = if news.permanent { Known::Permanent } else { Known::Stale };
-                    neigh.set(news.addr, mac, known, now.0);
-                }
-                None => neigh.fail(news.addr, now.0),
+            match message {
+                Message::Kernel(news) => self.take_news(news, now),
+                Message::Lesson(lesson) => self.stack.learn(lesson, now),
             }
         }
         if self.stack.neigh().resolver() == Resolver::Kernel {
@@ -49,6 +64,17 @@ impl<P: Port> Core<P> {
             }
         }
         n
+    }
+
+    fn take_news(&mut self, news: NeighbourNews, now: Instant) {
+        let neigh = self.stack.neigh();
+        match news.mac {
+            Some(mac) => {
+                let known = if news.permanent { Known::Permanent } else { Known::Stale };
+                neigh.set(news.addr, mac, known, now.0);
+            }
+            None => neigh.fail(news.addr, now.0),
+        }
     }
 }
 
@@ -87,7 +113,7 @@ pub(crate) fn follow(
 fn tell(cores: &[Arc<Shared>], news: NeighbourNews) {
     for core in cores {
         // A core that doesn't read its messages loses the oldest ones: it asks again when it needs them.
-        core.inbox.force_push(news);
+        core.inbox.force_push(Message::Kernel(news));
         core.waker.wake();
     }
 }

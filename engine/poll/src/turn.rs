@@ -24,6 +24,7 @@ impl<P: Port> Core<P> {
         work += self.tx();
         self.mesh.settle_debts(self.stack.pool());
         self.mesh.wake();
+        self.pass_lessons();
         for port in &mut self.ports {
             port.refill(self.stack.pool());
         }

@@ -59,13 +59,13 @@ fn cores() -> (Vec<ChannelPort>, Vec<Arc<Shared>>, Vec<thread::JoinHandle<CoreRe
     let pools = Pool::split(Region::heap(4096, 2048), 2);
     let wakers: Vec<_> = (0..2).map(|_| Arc::new(Waker::new().unwrap())).collect();
     let ask = Arc::new(Waker::new().unwrap());
-    let (mut ends, mut shared, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+    let shared: Vec<_> = wakers.iter().map(|w| Arc::new(Shared::new(w.clone(), ask.clone()))).collect();
+    let (mut ends, mut threads) = (Vec::new(), Vec::new());
     for (me, (pool, mesh)) in pools.into_iter().zip(Mesh::new(&wakers)).enumerate() {
         let caps = Caps::ethernet(1500, SERVER_MAC, RxCsum::Unknown);
         let (port, end) = ChannelPort::pair_with_wakeup(1024, caps).unwrap();
         ends.push(end);
-        let s = Arc::new(Shared::new(wakers[me].clone(), ask.clone()));
-        shared.push(s.clone());
+        let (s, peer) = (shared[me].clone(), shared[1 - me].clone());
         let mut stack = stack(1, SERVER_MAC, pool);
         stack.set_owners(Owners::equal(2, me as u8));
         threads.push(thread::spawn(move || {
@@ -74,6 +74,7 @@ fn cores() -> (Vec<ChannelPort>, Vec<Arc<Shared>>, Vec<thread::JoinHandle<CoreRe
             let mut core = Core::new(CoreId(me), stack, vec![port], set, mesh, s);
             // Sleeps at once: every wake-up path is used.
             core.spin_ns = Some(0);
+            core.peers = vec![peer];
             core.run()
         }));
     }

@@ -13,16 +13,79 @@ use linerate_wire::{ArpOp, ArpPacket, MacAddr, eth};
 use crate::addr::{multicast_mac, solicited_node};
 use crate::config::Link;
 use crate::drop_reason::DropReason;
+use crate::limits::LESSONS_MAX;
 use crate::neigh::{self, NeighAction, Resolver};
 use crate::stack::Stack;
 
+/// What an ARP or ND packet teaches of a neighbour. With several cores every one must hear it: the answer to one core's
+/// question may arrive on another's queue.
+#[derive(Clone, Copy, Debug)]
+pub enum Lesson {
+    /// An ARP packet.
+    Arp {
+        /// What it is.
+        op: neigh::arp::ArpOp,
+        /// Its sender.
+        ip: Ipv4Addr,
+        /// Its sender's address.
+        mac: MacAddr,
+        /// Is its target one of ours?
+        for_us: bool,
+    },
+    /// An ND message with its sender's link-layer address.
+    Source {
+        /// Its sender.
+        ip: Ipv6Addr,
+        /// The option.
+        mac: Option<MacAddr>,
+    },
+    /// A neighbour advertisement.
+    Advert {
+        /// Of whom.
+        target: Ipv6Addr,
+        /// The option.
+        mac: Option<MacAddr>,
+        /// R, S and O.
+        flags: neigh::nd::NaFlags,
+    },
+}
+
 impl Stack {
+    /// Learns, and remembers the lesson for the other cores if there are any.
+    fn take_lesson(&mut self, lesson: Lesson, now: Instant) {
+        self.learn(lesson, now);
+        if self.owners.is_some() && self.lessons.len() < LESSONS_MAX {
+            self.lessons.push_back(lesson);
+        }
+    }
+
+    /// What this core has learned and the others have not heard yet.
+    pub fn next_lesson(&mut self) -> Option<Lesson> {
+        self.lessons.pop_front()
+    }
+
+    /// Learns what a packet taught, here or on another core.
+    pub fn learn(&mut self, lesson: Lesson, now: Instant) {
+        match lesson {
+            Lesson::Arp { op, ip, mac, for_us } => self.neigh.on_arp(op, ip, mac, for_us, now.0),
+            Lesson::Source { ip, mac } => self.neigh.on_ns(ip, mac, now.0),
+            Lesson::Advert { target, mac, flags } => {
+                self.neigh.on_na(target, mac, flags, now.0);
+            }
+        }
+    }
+
     pub(crate) fn on_arp(&mut self, frame: Frame, parsed: &Parsed, now: Instant) {
         let arp = ArpPacket::parse(&self.pool.bytes(&frame)[parsed.l3_off as usize..]);
         self.pool.free(frame);
         let Ok(arp) = arp else { return self.counters.drop(DropReason::ParseArp) };
         let Link::Ethernet(mac) = self.link else { return self.counters.drop(DropReason::ArpIgnored) };
         let for_us = self.addrs.is_local(arp.target_ip.into());
+        let known = self.neigh.state(arp.sender_ip.into()).is_some();
+        // Our own packet, come back; or others' business, of which RFC 826 merges only what we know already.
+        if arp.sender_mac == mac || !(for_us || known || self.addrs.is_local(arp.sender_ip.into())) {
+            return self.counters.drop(DropReason::ArpIgnored);
+        }
         // RFC 5227 section 2.4: somebody claims our address. We keep it and say so, at most as often as ARP errors
         // are allowed.
         let conflict = self.addrs.is_local(arp.sender_ip.into()) && arp.sender_mac != mac;
@@ -38,7 +101,7 @@ impl Stack {
             ArpOp::Request => neigh::arp::ArpOp::Request,
             ArpOp::Reply => neigh::arp::ArpOp::Reply,
         };
-        self.neigh.on_arp(op, arp.sender_ip, arp.sender_mac, for_us, now.0);
+        self.take_lesson(Lesson::Arp { op, ip: arp.sender_ip, mac: arp.sender_mac, for_us }, now);
         if for_us && arp.op == ArpOp::Request && self.neigh.resolver() == Resolver::Own {
             self.send_arp(ArpOp::Reply, arp.target_ip, arp.sender_mac, arp.sender_ip, arp.sender_mac);
         }
@@ -163,7 +226,7 @@ impl Stack {
                     return Err(DropReason::NdInvalid);
                 }
                 let slla = options.source_link_layer();
-                self.neigh.on_ns(src, slla, now.0);
+                self.take_lesson(Lesson::Source { ip: src, mac: slla }, now);
                 if self.neigh.resolver() == Resolver::Kernel {
                     return Ok(None);
                 }
@@ -181,12 +244,12 @@ impl Stack {
                     solicited: flags.solicited,
                     override_: flags.override_,
                 };
-                self.neigh.on_na(target, options.target_link_layer(), flags, now.0);
+                self.take_lesson(Lesson::Advert { target, mac: options.target_link_layer(), flags }, now);
                 Ok(None)
             }
             NdMessage::RouterAdvert(ra) => {
                 // Autoconfiguration is not done yet; what it teaches about the router's address is.
-                self.neigh.on_ns(src, ra.options.source_link_layer(), now.0);
+                self.take_lesson(Lesson::Source { ip: src, mac: ra.options.source_link_layer() }, now);
                 Ok(None)
             }
             NdMessage::RouterSolicit { .. } | NdMessage::Redirect { .. } => Ok(None),

@@ -98,16 +98,28 @@ impl Stack {
         if !self.l4_sum_ok(&frame, parsed, net) {
             return self.drop_frame(frame, DropReason::CsumL4);
         }
-        self.port_unreachable(&frame, parsed, net, now);
-        self.drop_frame(frame, DropReason::UdpNoSocket);
+        let why = self.port_unreachable(&frame, parsed, net, now);
+        self.drop_frame(frame, why);
     }
 
     /// Never about a broadcast, multicast or martian (RFC 1122 section 3.2.2), and not faster than the limit.
-    fn port_unreachable(&mut self, frame: &Frame, parsed: &Parsed, net: &NetInfo, now: Instant) {
-        if !self.addrs.is_local(net.dst) || !self.icmp_limit.allow(now) {
-            return;
+    fn port_unreachable(
+        &mut self,
+        frame: &Frame,
+        parsed: &Parsed,
+        net: &NetInfo,
+        now: Instant,
+    ) -> DropReason {
+        if !self.addrs.is_local(net.dst) {
+            return DropReason::UdpNoSocket;
         }
-        let Some(mut reply) = self.pool.alloc() else { return self.counters.drop(DropReason::NoFrame) };
+        if !self.icmp_limit.allow(now) {
+            return DropReason::IcmpRateLimited;
+        }
+        let Some(mut reply) = self.pool.alloc() else {
+            self.counters.drop(DropReason::NoFrame);
+            return DropReason::UdpNoSocket;
+        };
         let at = HEADROOM_BYTES as usize;
         let end = parsed.end as usize;
         let Some(chunk) = self.pool.writable(&mut reply) else {
@@ -127,6 +139,7 @@ impl Stack {
         self.pool.set_range(&mut reply, at, len);
         self.counters.icmp_out += 1;
         self.send_ip(reply, net.dst, net.src, protocol, TTL, now);
+        DropReason::UdpNoSocket
     }
 }
 

@@ -29,6 +29,7 @@ pub mod counters;
 pub mod drop_reason;
 pub mod wheel;
 
+pub use arp_nd::Lesson;
 pub use config::{Link, StackConfig};
 pub use counters::Counters;
 pub use drop_reason::DropReason;

@@ -16,10 +16,16 @@ pub const ICMP_ERRORS_BURST: u64 = 50;
 /// back, before anything is dropped.
 pub const SHORT_OF_FRAMES_SHIFT: u32 = 3;
 
+/// Writers leave this share of the region's frames (1/16): the ACKs that will free theirs must find frames to arrive in.
+pub const SEND_RESERVE_SHIFT: u32 = 4;
+
 /// First port for outgoing connections; RFC 6056 section 3.2 asks for the whole range 1024 to 65535.
 pub const EPHEMERAL_PORT_FIRST: u16 = 1024;
 /// Ports tried before an active open gives up.
 pub const EPHEMERAL_PORT_TRIES: u32 = 64;
+
+/// A route's MTU is taken as at least this: RFC 791 section 3.2, what every link carries.
+pub const MTU_MIN: u16 = 68;
 
 /// Ethernet, IP and TCP headers without options: what the MTU loses to fixed headers, IPv4 (RFC 9293 MUST-67).
 pub const IPV4_TCP_HEADER_BYTES: u16 = 40;
@@ -28,3 +34,6 @@ pub const IPV6_TCP_HEADER_BYTES: u16 = 60;
 
 /// Free frames that a splice wants: a 64 KiB chunk cut into segments of RFC 9293's default MSS of 536 needs 123.
 pub const SPLICE_FREE_FRAMES: usize = 128;
+
+/// Lessons of ARP and ND that wait for the other cores: a turn's worth. What does not fit is asked for again.
+pub const LESSONS_MAX: usize = 64;

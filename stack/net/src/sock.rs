@@ -214,7 +214,16 @@ impl Stack {
 
     /// Copies what fits of `data` into frames to send. After less than all of it [`Events::WRITABLE`] tells of room.
     pub fn write(&mut self, id: FlowId, data: &[u8]) -> usize {
-        self.change(id, |c, pool| c.tcb.write(pool, data)).unwrap_or(0)
+        let spare_frames = self.pool.free_len().saturating_sub(self.send_reserve_frames);
+        let written = self.change(id, |c, pool| {
+            let most = spare_frames.saturating_mul(pool.payload_bytes().min(c.tcb.smss()));
+            let n = c.tcb.write(pool, &data[..data.len().min(most)]);
+            if n < data.len() {
+                c.tcb.want_room();
+            }
+            n
+        });
+        written.unwrap_or(0)
     }
 
     /// Moves received payload of `from` into the send queue of `to` (they may be the same), whole frames, without a

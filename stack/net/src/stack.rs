@@ -19,7 +19,9 @@ use crate::flow::lookup::{Conn, Flows};
 use crate::flow::owner::Owners;
 use crate::flow::{FlowId, ListenerId};
 use crate::icmp::RateLimit;
-use crate::limits::{IPV4_TCP_HEADER_BYTES, IPV6_TCP_HEADER_BYTES, SHORT_OF_FRAMES_SHIFT};
+use crate::limits::{
+    IPV4_TCP_HEADER_BYTES, IPV6_TCP_HEADER_BYTES, MTU_MIN, SEND_RESERVE_SHIFT, SHORT_OF_FRAMES_SHIFT,
+};
 use crate::neigh::NeighTable;
 use crate::route::{Route, RouteError, RouteTable};
 use crate::wheel::Wheel;
@@ -74,8 +76,11 @@ pub struct Stack {
     pub(crate) tcp_counters: TcpCounters,
     /// Neighbours that the host's kernel is to resolve.
     pub(crate) asked: VecDeque<IpAddr>,
+    /// What other cores are to learn.
+    pub(crate) lessons: VecDeque<crate::arp_nd::Lesson>,
     pub(crate) icmp_limit: RateLimit,
     pub(crate) short_of_frames_below: usize,
+    pub(crate) send_reserve_frames: usize,
     pub(crate) ip_id: u16,
     /// Active opens, for the search of a port (RFC 6056).
     pub(crate) next_port: u32,
@@ -101,6 +106,7 @@ impl Stack {
         let [k0, k1, seed, _] = cfg.secret;
         Ok(Self {
             short_of_frames_below: pool.free_len() >> SHORT_OF_FRAMES_SHIFT,
+            send_reserve_frames: pool.free_len() >> SEND_RESERVE_SHIFT,
             pool,
             batch: Batch::default(),
             link: cfg.link,
@@ -121,6 +127,7 @@ impl Stack {
             counters: Counters::default(),
             tcp_counters: TcpCounters::default(),
             asked: VecDeque::new(),
+            lessons: VecDeque::new(),
             icmp_limit: RateLimit::default(),
             ip_id: seed as u16,
             next_port: (seed >> 16) as u32,
@@ -364,7 +371,7 @@ impl Stack {
 
     /// MSS to announce towards `remote`: RFC 9293 MUST-67.
     pub(crate) fn local_mss(&self, remote: IpAddr) -> u16 {
-        let mtu = self.routes.lookup(remote).and_then(|r| r.mtu).unwrap_or(self.mtu).min(self.mtu);
+        let mtu = self.routes.lookup(remote).and_then(|r| r.mtu).unwrap_or(self.mtu).clamp(MTU_MIN, self.mtu);
         mtu - if remote.is_ipv4() { IPV4_TCP_HEADER_BYTES } else { IPV6_TCP_HEADER_BYTES }
     }
 

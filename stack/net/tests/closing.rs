@@ -124,6 +124,52 @@ fn a_fin_is_retransmitted_with_backoff() {
     assert_eq!(at[..3], [1, 3, 7]);
 }
 
+/// A FIN behind a closed window goes out as the probe (RFC 9293 section 3.8.6.1), and is taken or not.
+#[test]
+fn a_fin_probes_a_zero_window() {
+    let (mut h, mut p, id) = open(Opts { wnd: 0, ..Opts::default() });
+    assert!(h.close(id).is_empty());
+    let out = h.run(SEC);
+    assert!(!out.is_empty() && out.iter().all(|s| s.flags == FIN_ACK && s.seq == p.first), "{out:?}");
+    h.ack(&mut p, 1);
+    assert_eq!(h.stack.state(id), Some(State::FinWait2));
+}
+
+/// The last data and the FIN are lost together: both come again, in this order, by the timer alone.
+#[test]
+fn lost_data_and_fin_come_again() {
+    let (mut h, mut p, id) = open(Opts::default());
+    assert_eq!(h.stack.write(id, &[9; 2500]), 2500);
+    let out = h.close(id);
+    assert!(out.len() == 3 && out[2].has(FIN));
+    let mut got = 0;
+    for _ in 0..10 {
+        for s in h.run(2 * SEC) {
+            if p.off(&s) == got {
+                got += s.data.len() as u32 + s.has(FIN) as u32;
+            }
+        }
+        h.ack(&mut p, got);
+    }
+    assert_eq!(got, 2501);
+    assert_eq!(h.stack.state(id), Some(State::FinWait2));
+}
+
+/// The application shuts down and closes before the handshake's end: nothing but the FIN follows it.
+#[test]
+fn shutdown_before_the_connection_is_established() {
+    let mut h = Host::new(TcpConfig::default());
+    let (mut p, id, _) = h.connecting();
+    assert!(h.shutdown(id).is_empty());
+    let out = h.raw(&p, SYN_ACK, ISS, p.ack, &TcpOptions::EMPTY, b"");
+    assert!(out.iter().any(|s| s.has(FIN)) && out.iter().all(|s| s.ack == ISS + 1), "{out:?}");
+    assert_eq!(h.stack.state(id), Some(State::FinWait1));
+    p.seq = ISS + 1;
+    h.ack(&mut p, 1);
+    h.send(&mut p, FIN_ACK, b"");
+    assert_eq!(h.stack.state(id), Some(State::TimeWait));
+}
+
 /// MUST-13: 2 MSL, here 60 s, and then it is gone.
 #[test]
 fn time_wait_lasts_sixty_seconds() {

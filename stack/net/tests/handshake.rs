@@ -2,6 +2,7 @@
 
 mod support;
 
+use linerate_net::route::Route;
 use linerate_net::{DropReason, Events, State, TcpConfig, TcpError};
 use linerate_wire::tcp_options::TcpOptions;
 use support::addr;
@@ -38,6 +39,22 @@ fn a_syn_without_options_gets_only_mss() {
 fn the_mss_of_ipv6_is_smaller() {
     let (_, out) = host().syn(&Opts { v6: true, ..Opts::default() });
     assert_eq!(out[0].options.mss, Some(1440));
+}
+
+/// SHLD-6, MUST-67: a route's MTU bounds the MSS; one that is too small for any header is taken as RFC 791's 68.
+#[test]
+fn the_mss_follows_the_routes_mtu() {
+    for (mtu, v6, want) in [(1400, false, 1360), (9000, false, 1460), (30, false, 28), (30, true, 8)] {
+        let mut h = host();
+        let dst = addr(1, v6);
+        let prefix_len = if v6 { 128 } else { 32 };
+        let route = Route { dst, prefix_len, gateway: None, metric: 0, mtu: Some(mtu), prefsrc: None };
+        h.stack = support::stack_with_route(0, 256, TcpConfig::default(), 7, route);
+        h.listener = h.stack.listen(None, PORT, 4).unwrap();
+        h.stack.neigh().set(dst, support::MACS[1], linerate_net::neigh::Known::Permanent, 0);
+        let (_, out) = h.syn(&Opts { v6, ..Opts::default() });
+        assert_eq!(out[0].options.mss, Some(want), "MTU {mtu}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn nagle() {
     assert!(h.write(id, &[2; 100]).is_empty());
     assert!(h.write(id, &[2; 200]).is_empty());
     assert_eq!(p.data(&h.write(id, &[3; 1000])), [(100, 1000)], "a full segment leaves, the rest waits");
-    assert_eq!(p.data(&h.ack(&mut p, 1100)), [(1100, 300)]);
+    assert_eq!(h.ack_data(&mut p, 1100), [(1100, 300)]);
 }
 
 /// MUST-17.
@@ -58,9 +58,9 @@ fn the_sender_avoids_silly_windows() {
     assert_eq!(p.data(&h.write(id, &[1; 5000])), [(0, 1000), (1000, 1000)]);
     // The window opens by a little, twice; the second time a full segment fits.
     p.wnd = 2400;
-    assert_eq!(p.data(&h.ack(&mut p, 400)), []);
+    assert_eq!(h.ack_data(&mut p, 400), []);
     p.wnd = 2600;
-    assert_eq!(p.data(&h.ack(&mut p, 400)), [(2000, 1000)]);
+    assert_eq!(h.ack_data(&mut p, 400), [(2000, 1000)]);
 }
 
 /// RFC 9293 section 3.8.6.2.1 (3): half the largest window ever seen will do.
@@ -68,7 +68,7 @@ fn the_sender_avoids_silly_windows() {
 fn a_peer_with_a_tiny_window_is_served() {
     let (mut h, mut p, id) = open(Opts { wnd: 300, ..Opts::default() });
     assert_eq!(p.data(&h.write(id, &[1; 1000])), [(0, 300)]);
-    assert_eq!(p.data(&h.ack(&mut p, 300)), [(300, 300)]);
+    assert_eq!(h.ack_data(&mut p, 300), [(300, 300)]);
 }
 
 /// RFC 6928: 10 segments; RFC 5681 section 3.1: slow start doubles.
@@ -129,7 +129,7 @@ fn after_a_timeout_slow_start_begins_with_one_segment() {
     h.write(id, &bytes(10_000));
     let out = h.run(250 * MS);
     assert_eq!(p.data(&out), [(0, 1000)]);
-    assert_eq!(p.data(&h.ack(&mut p, 1000)), [(1000, 1000), (2000, 1000)]);
+    assert_eq!(h.ack_data(&mut p, 1000), [(1000, 1000), (2000, 1000)]);
     let info = h.stack.info(id).unwrap();
     assert!(info.ssthresh_bytes <= 7000 && info.ssthresh_bytes >= 2000);
 }
@@ -140,8 +140,8 @@ fn three_duplicate_acks_retransmit_without_sack() {
     let (mut h, mut p, id) = open(Opts::default());
     let data = bytes(30_000);
     h.write(id, &data);
-    assert_eq!(p.data(&h.ack(&mut p, 0)), [(10_000, 1000)], "limited transmit");
-    assert_eq!(p.data(&h.ack(&mut p, 0)), [(11_000, 1000)]);
+    assert_eq!(h.ack_data(&mut p, 0), [(10_000, 1000)], "limited transmit");
+    assert_eq!(h.ack_data(&mut p, 0), [(11_000, 1000)]);
     let out = h.ack(&mut p, 0);
     assert_eq!(p.data(&out)[0], (0, 1000));
     assert_eq!(out[0].data, data[..1000]);
@@ -224,7 +224,7 @@ fn rack_marks_by_time() {
     h.run(MS);
     h.write(id, &[2; 1000]);
     h.run(10 * MS);
-    assert_eq!(p.data(&h.sack(&mut p, 0, &[(1000, 2000)])), []);
+    assert_eq!(h.sack_data(&mut p, 0, &[(1000, 2000)]), []);
     let out = h.run(5 * MS);
     assert_eq!(p.data(&out), [(0, 1000)]);
     assert_eq!(
@@ -243,7 +243,7 @@ fn the_reordering_timer_survives_a_cumulative_ack() {
     h.run(MS);
     h.write(id, &[2; 1000]);
     h.run(10 * MS);
-    assert_eq!(p.data(&h.sack(&mut p, 1000, &[(2000, 3000)])), []);
+    assert_eq!(h.sack_data(&mut p, 1000, &[(2000, 3000)]), []);
     let out = h.run(50 * MS);
     assert_eq!(p.data(&out)[0], (1000, 1000));
     assert!(out[0].at - start < 15 * MS, "after {} ms", (out[0].at - start) / MS);
@@ -303,6 +303,20 @@ fn a_zero_window_is_probed_for_ever() {
     let start = h.now.0;
     let out = h.run(SEC);
     assert!(p.data(&out).iter().any(|d| d.0 == 0), "{:?}", timed(&p, start, &out));
+}
+
+/// RFC 6429: an orphan does not wait for ever for a window, though the peer answers every probe.
+#[test]
+fn an_orphan_with_a_closed_window_is_given_up() {
+    let (mut h, mut p, id) = open(Opts { wnd: 0, ..Opts::default() });
+    h.write(id, &bytes(5000));
+    h.close(id);
+    for _ in 0..10_000 {
+        if !h.run(SEC).is_empty() {
+            h.ack(&mut p, 0);
+        }
+    }
+    h.assert_home();
 }
 
 /// Probes that nobody answers end the connection: R2.
@@ -470,7 +484,7 @@ fn absurd_sack_blocks_do_nothing() {
         (0u32.wrapping_sub(9000), 9000),
         (1 << 31, 0),
     ] {
-        assert_eq!(p.data(&h.sack(&mut p, 0, &[b])), []);
+        assert_eq!(h.sack_data(&mut p, 0, &[b]), []);
         h.run(MS / 10);
     }
     assert_eq!(h.stack.info(id).unwrap().in_flight_bytes, 5000);

@@ -3,7 +3,7 @@
 use linerate_wire::tcp::TcpFlags;
 
 use crate::input::TcpDrop;
-use crate::limits::DUP_THRESH;
+use crate::limits::{DUP_THRESH, SACK_RANGES};
 use crate::prr::Prr;
 use crate::segment::SegmentIn;
 use crate::seq::SeqNum;
@@ -49,6 +49,8 @@ impl Tcb {
             && seg.payload_len == 0
             && !window_moved
             && !seg.has(TcpFlags::FIN)
+            // The answer to a zero-window probe says nothing of losses.
+            && self.snd_wnd > 0
             && self.flight() > 0;
         self.detect_loss(acked, is_dup, &d, env);
         self.react(acked, prior_pipe, &d, env);
@@ -58,12 +60,23 @@ impl Tcb {
             if self.rack.tlp_end.is_some_and(|end| seg.ack.at_or_after(end)) {
                 self.rack.tlp_end = None;
             }
-            if self.rexmit != Rexmit::Reorder || self.recovery == Recovery::Open {
+            // The reordering timer that `detect_loss` has just set stays (RFC 8985 section 6.2 step 5), a stale one goes.
+            let watched = self.sack_on && (self.snd.sacked > 0 || self.recovery != Recovery::Open);
+            if self.rexmit != Rexmit::Reorder || !watched {
                 self.arm_rexmit(env.now);
             }
             self.maybe_writable();
             self.on_fin_acked(env);
-        } else if window_moved {
+            return Ok(());
+        }
+        if self.rexmit == Rexmit::Persist {
+            // MUST-37: a peer that answers probes may keep its window closed for ever, while an application wants the
+            // connection (RFC 6429: one that nobody holds any more may be given up). When it opens, the probes' backoff
+            // says nothing about the path.
+            self.retries = if self.detached { self.retries } else { 0 };
+            self.rtt.backoff = if self.snd_wnd > 0 { 0 } else { self.rtt.backoff };
+        }
+        if window_moved {
             self.arm_rexmit(env.now);
         }
         Ok(())
@@ -106,8 +119,15 @@ impl Tcb {
 
     /// RFC 2018 section 5, RFC 2883 section 5.
     fn take_sack(&mut self, seg: &SegmentIn, d: &mut Delivery, env: &mut Env) {
-        let first = seg.options.sack.as_slice().iter().copied().next();
-        for (start, end) in seg.options.sack.as_slice().iter().copied() {
+        let first = seg.options.sack.as_slice().first().copied();
+        // In the order of the sequence space: blocks come newest first, and to take a lower one after a higher would
+        // look like reordering (RFC 8985 section 6.2 step 3).
+        let mut blocks = [(0, 0); SACK_RANGES];
+        let blocks = &mut blocks[..seg.options.sack.len()];
+        blocks.copy_from_slice(seg.options.sack.as_slice());
+        blocks.sort_unstable_by_key(|(start, _)| start.wrapping_sub(self.snd_una.0));
+        let acked_rtt = d.rtt;
+        for (start, end) in blocks.iter().copied() {
             let (start, end) = (SeqNum(start), SeqNum(end));
             if !start.before(end) || end.after(self.snd_nxt) {
                 continue;
@@ -128,7 +148,7 @@ impl Tcb {
                 }
                 if s.seq.at_or_after(start) && !s.has(SACKED) {
                     self.rack.delivered(s, env.now, self.rtt.min_rtt);
-                    if !s.has(EVER_RETRANS) && d.rtt.is_none() {
+                    if !s.has(EVER_RETRANS) && acked_rtt.is_none() {
                         d.rtt = Some(env.now.since(s.sent_at));
                     }
                     d.bytes += s.len();

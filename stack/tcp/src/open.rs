@@ -199,11 +199,15 @@ impl Tcb {
 
     pub(crate) fn establish(&mut self, env: &mut Env) {
         self.state = if self.fin_queued { State::FinWait1 } else { State::Established };
+        let handshake_was_lossy = self.retries > 0;
         self.retries = 0;
         self.rtt.backoff = 0;
         self.syn_due = false;
         self.rexmit_at = Instant::NEVER;
         self.set_smss(false);
+        if handshake_was_lossy {
+            self.cc.on_syn_lost();
+        }
         self.arm_keepalive(env);
         self.raise(Events(Events::CONNECTED.0 | Events::WRITABLE.0));
     }

@@ -108,6 +108,19 @@ mod tests {
         assert_eq!(list(&mut s, 3), [(100, 200)]);
     }
 
+    /// RFC 2883 section 4.2.2: the block behind the D-SACK is the range that holds the duplicate.
+    #[test]
+    fn the_range_of_a_duplicate_follows_it() {
+        let mut s = SackRanges::default();
+        for start in [100, 300, 500] {
+            s.add(SeqNum(start), SeqNum(start + 100));
+        }
+        s.duplicate(SeqNum(110), SeqNum(120));
+        assert_eq!(list(&mut s, 4), [(110, 120), (100, 200), (500, 600), (300, 400)]);
+        s.duplicate(SeqNum(10), SeqNum(20));
+        assert_eq!(list(&mut s, 4), [(10, 20), (100, 200), (500, 600), (300, 400)]);
+    }
+
     #[test]
     fn never_more_than_fit() {
         let mut s = SackRanges::default();

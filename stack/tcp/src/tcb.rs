@@ -289,6 +289,11 @@ impl Tcb {
         self.snd_buf.saturating_sub(self.snd.bytes).min(NOTSENT_BYTES.saturating_sub(unsent)) as usize
     }
 
+    /// Payload bytes of a full segment.
+    pub fn smss(&self) -> usize {
+        self.smss as usize
+    }
+
     /// Bytes written and not acknowledged yet.
     pub fn unacked(&self) -> usize {
         self.snd.bytes as usize

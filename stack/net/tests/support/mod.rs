@@ -73,6 +73,15 @@ pub fn addr(host: usize, ipv6: bool) -> IpAddr {
 }
 
 pub fn stack(host: usize, frames: u32, tcp: TcpConfig, seed: u64) -> Stack {
+    stack_with_routes(host, frames, tcp, seed, &[])
+}
+
+/// A stack with one more route.
+pub fn stack_with_route(host: usize, frames: u32, tcp: TcpConfig, seed: u64, route: Route) -> Stack {
+    stack_with_routes(host, frames, tcp, seed, &[route])
+}
+
+fn stack_with_routes(host: usize, frames: u32, tcp: TcpConfig, seed: u64, more: &[Route]) -> Stack {
     let mut rng = Rng(seed);
     let addrs = [addr(host, false), addr(host, true)]
         .map(|a| IfAddr { addr: a, prefix_len: if a.is_ipv4() { 24 } else { 64 } });
@@ -88,7 +97,7 @@ pub fn stack(host: usize, frames: u32, tcp: TcpConfig, seed: u64) -> Stack {
         link: Link::Ethernet(MACS[host]),
         mtu: 1500,
         addrs: addrs.to_vec(),
-        routes: routes.to_vec(),
+        routes: routes.iter().chain(more).copied().collect(),
         resolver: Resolver::Own,
         tcp,
         secret: [rng.next(), rng.next(), rng.next(), rng.next()],

@@ -252,6 +252,18 @@ impl Host {
         self.raw(p, ACK, p.seq, p.ack, &options, b"")
     }
 
+    /// The data segments that this ACK lets go: (offset, length).
+    pub fn ack_data(&mut self, p: &mut Peer, off: u32) -> Vec<(u32, usize)> {
+        let out = self.ack(p, off);
+        p.data(&out)
+    }
+
+    /// The same for an ACK with SACK blocks.
+    pub fn sack_data(&mut self, p: &mut Peer, off: u32, blocks: &[(u32, u32)]) -> Vec<(u32, usize)> {
+        let out = self.sack(p, off, blocks);
+        p.data(&out)
+    }
+
     fn options(&self, p: &Peer) -> TcpOptions {
         let ms = (self.now.0 / MS) as u32;
         TcpOptions { timestamps: p.ts.then_some((p.tsval.wrapping_add(ms), p.tsecr)), ..TcpOptions::EMPTY }

@@ -103,6 +103,11 @@ impl Cc {
         self.cwnd = self.smss;
     }
 
+    /// The handshake lost a SYN or SYN-ACK: RFC 5681 section 3.1, an initial window of one segment.
+    pub fn on_syn_lost(&mut self) {
+        self.cwnd = self.smss;
+    }
+
     /// Nothing was sent for longer than an RTO: RFC 5681 section 4.1, the restart window.
     pub fn on_idle_restart(&mut self) {
         self.cwnd = self.cwnd.min(initial_window(self.smss));
