@@ -58,8 +58,6 @@ reasons! {
     NoListener = "no_listener",
     /// The listener's accept queue is full.
     ListenOverflow = "listen_overflow",
-    /// Too many half-open connections, and no SYN cookie could be sent (RFC 4987 3).
-    SynQueueFull = "syn_queue_full",
     /// No byte of the segment is inside the receive window (RFC 9293 3.10.7.4, first check).
     OutOfWindow = "out_of_window",
     /// Acknowledges what was never sent, or is too old (RFC 5961 5).
@@ -74,8 +72,6 @@ reasons! {
     TcpClosed = "tcp_closed",
     /// A segment that TIME-WAIT took in silence (RFC 9293 3.10.7.4, RFC 6191).
     TimeWait = "time_wait",
-    /// The socket's receive queue is full.
-    RcvQueueFull = "rcv_queue_full",
     /// Too many out-of-order ranges are held already.
     OooLimit = "ooo_limit",
     /// Every byte of the segment had arrived before.

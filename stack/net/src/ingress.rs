@@ -6,6 +6,7 @@ use linerate_frame::{Frame, RxCsum};
 use linerate_tcp::Instant;
 use linerate_wire::checksum;
 use linerate_wire::parse::{Kind, NetInfo, ParseError, Parsed, parse, parse_ip, protocol};
+use linerate_wire::vlan;
 
 use crate::config::Link;
 use crate::drop_reason::DropReason;
@@ -62,6 +63,11 @@ impl Stack {
             self.drop_frame(frame, DropReason::NotLocal);
             return Ingress::Done;
         }
+        // VID 0 is a priority tag; any other VLAN is another link, with addresses of its own.
+        if parsed.l2.vlan.is_some_and(|tci| vlan::vid(tci) != 0) {
+            self.drop_frame(frame, DropReason::NotLocal);
+            return Ingress::Done;
+        }
         let Some(net) = parsed.net else {
             self.on_arp(frame, &parsed, now);
             return Ingress::Done;
@@ -84,7 +90,8 @@ impl Stack {
 
     /// What IP itself refuses.
     fn refuse(&self, parsed: &Parsed, net: &NetInfo) -> Option<DropReason> {
-        if self.addrs.is_martian_source(net.src) && !is_dad(net) {
+        // Our own address as source: nobody else has it, and answering would be talking to ourselves (LAND).
+        if (self.addrs.is_martian_source(net.src) && !is_dad(net)) || self.addrs.is_local(net.src) {
             return Some(DropReason::MartianSource);
         }
         if !self.addrs.is_local(net.dst) && !self.is_group_of_ours(net.dst) {

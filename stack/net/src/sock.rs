@@ -232,7 +232,7 @@ impl Stack {
     pub fn splice(&mut self, from: FlowId, to: FlowId) -> usize {
         let mut moved = 0;
         while let Some(room) = self.tcb(to).map(Tcb::room) {
-            if self.pool.free_len() < SPLICE_FREE_FRAMES {
+            if self.pool.free_len() < SPLICE_FREE_FRAMES.min(self.short_of_frames_below) {
                 break;
             }
             let Some(conn) = self.flows.get_mut(from) else { break };

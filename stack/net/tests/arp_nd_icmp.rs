@@ -424,6 +424,16 @@ fn what_is_not_for_us_is_dropped() {
 
 /// 802.1Q: a priority tag (VID 0) belongs to the untagged network.
 #[test]
+fn another_vlan_is_not_ours() {
+    let mut h = known();
+    let f = frame(MACS[0], Some(5), b"tagged", |p| {
+        p.icmpv4(icmpv4::ECHO_REQUEST, 0, [1, 2, 3, 4], None)?;
+        p.ip(addr(1, false), addr(0, false), protocol::ICMP, 33, 0, 9, false, 0)
+    });
+    assert!(ask(&mut h, &f).is_empty());
+}
+
+#[test]
 fn a_priority_tagged_echo_is_answered() {
     let mut h = known();
     let f = frame(MACS[0], Some(5 << 13), b"tagged", |p| {
