@@ -127,6 +127,8 @@ pub struct Picked {
     pub driver: String,
     /// Its MTU.
     pub mtu: u16,
+    /// Does it have a carrier?
+    pub carrier: bool,
     /// Its queues, dealt to the cores in turn.
     pub queues: u32,
     /// Addresses served, and whether they are ours alone.
@@ -214,6 +216,7 @@ where
         attach: if attach == Attach::Native { "native" } else { "generic" },
         driver: scrape.link.driver.clone(),
         mtu,
+        carrier: scrape.link.carrier,
         queues,
         addresses: addresses.claims.clone(),
         rejected,
@@ -465,7 +468,8 @@ fn open_sockets(
         let mut config = XskConfig::new(scrape.link.ifindex, queue, caps);
         // With a generic program the kernel would still report zero-copy, and then not deliver.
         config.bind = if attach == Attach::Generic { BindMode::Copy } else { BindMode::Auto };
-        config.fill_level = (umem.region().frames() / queues / 4).min(config.fill_descs);
+        // At most half of the frames to receive into, half for the stack and for sending.
+        config.fill_level = (umem.region().frames() / queues / 2).min(config.fill_descs);
         let xsk = Xsk::open(umem, &config, socks.first())?;
         socks.push(xsk);
     }

@@ -2,8 +2,8 @@
 
 use linerate_tcp::time::MS;
 
-/// Frames of UMEM a core: 4096 in the fill ring, 2048 in the TX ring, the rest for what connections hold (32 MiB at
-/// 2 KiB a frame). Above it received payload is copied to the heap before anything is dropped.
+/// Frames of UMEM a core: half of them to receive into, up to 2048 in the TX ring, the rest for what connections hold
+/// (32 MiB at 2 KiB a frame). Above it received payload is copied to the heap before anything is dropped.
 pub const FRAMES_PER_CORE: u32 = 16_384;
 
 /// Frames in the ring between two cores: 16 bursts. A full ring is a counted drop, never a wait.

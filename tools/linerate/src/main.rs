@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// A packet engine on AF_XDP with its own TCP/IP stack.
@@ -33,12 +34,31 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => return usage(&e),
+    };
+    match cli.command {
         Command::Demo(args) => demo::cmd::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Undo(args) => undo::run(&args),
     }
+}
+
+/// Help and version as clap writes them; a mistake as one line, like every other error.
+fn usage(e: &clap::Error) -> ExitCode {
+    let mistake = e.use_stderr() && e.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !mistake {
+        // Nobody reads it any more if this fails.
+        let _ = e.print();
+        return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+    }
+    let text = e.to_string();
+    let what = text.split("\n\n").next().unwrap_or_default();
+    let what = what.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("linerate: {what} (see --help)");
+    ExitCode::from(2)
 }
 
 /// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.

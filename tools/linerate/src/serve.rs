@@ -145,6 +145,12 @@ fn serve(args: &ServeArgs) -> Result<(), LaunchError> {
 }
 
 fn say_ready(args: &ServeArgs, picked: &Picked) {
+    if !picked.carrier {
+        let i = &args.interface;
+        eprintln!(
+            "linerate: {i} is down or has no carrier: nothing arrives until it has (ip link set dev {i} up)"
+        );
+    }
     let addresses: Vec<String> = picked.addresses.iter().map(|(a, _)| a.to_string()).collect();
     if args.json {
         println!(

@@ -61,14 +61,15 @@ pub struct XskConfig {
 }
 
 impl XskConfig {
-    /// The defaults for a queue: rings of 2048, fill ring of 4096, [`BindMode::Auto`], need_wakeup.
+    /// The defaults for a queue: TX and completion rings of 2048; RX and fill rings of 8192, for ten thousand clients that
+    /// connect at once; [`BindMode::Auto`], need_wakeup.
     pub fn new(ifindex: u32, queue_id: u32, caps: Caps) -> Self {
         Self {
             ifindex,
             queue_id,
-            rx_descs: 2048,
+            rx_descs: 8192,
             tx_descs: 2048,
-            fill_descs: 4096,
+            fill_descs: 8192,
             completion_descs: 2048,
             fill_level: 0,
             bind: BindMode::Auto,
@@ -121,7 +122,12 @@ pub struct Xsk {
     pub(super) lent: Lent,
     /// Frames lent that are to be received into (the other ones are being sent).
     pub(super) filled: u32,
+    /// Frames to receive into, for now.
     pub(super) fill_level: u32,
+    /// And at most.
+    pub(super) fill_max: u32,
+    /// Refills in a row that found the kernel well supplied.
+    pub(super) calm_refills: u32,
     pub(super) need_wakeup: bool,
     /// There may be descriptors that the kernel has not taken from the TX ring.
     pub(super) unsent: bool,
@@ -167,7 +173,9 @@ impl Xsk {
             lent: Lent::new(region.frames()),
             region,
             filled: 0,
-            fill_level: config.fill_level.min(config.fill_descs),
+            fill_level: 0,
+            fill_max: config.fill_level.min(config.fill_descs),
+            calm_refills: 0,
             need_wakeup: config.need_wakeup,
             unsent: false,
             in_fragments: false,
@@ -321,6 +329,8 @@ pub(super) mod fake {
             region: region.clone(),
             filled: 0,
             fill_level,
+            fill_max: fill_level,
+            calm_refills: 0,
             need_wakeup: true,
             unsent: false,
             in_fragments: false,

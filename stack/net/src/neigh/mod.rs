@@ -33,10 +33,11 @@ use nd::NaFlags;
 /// Entries at most: Linux's gc_thresh3 for a family. The link is full of hosts we never talk to, and an
 /// attacker on it can invent as many as he likes.
 pub const NEIGH_LIMIT: usize = 1024;
-/// Packets that wait for one neighbour (RFC 1122 2.3.2.2 and RFC 4861 7.2.2 ask for at least one, the latest).
-pub const NEIGH_PENDING_PKTS: usize = 3;
+/// Packets that wait for one neighbour (RFC 1122 2.3.2.2 and RFC 4861 7.2.2 ask for at least one, the latest): the SYN-ACKs
+/// of a crowd behind one router (Linux: unres_qlen, 101).
+pub const NEIGH_PENDING_PKTS: usize = 256;
 /// Packets that wait for all neighbours together: a scan of a silent subnet must not take the pool's frames.
-pub const NEIGH_PENDING_TOTAL_PKTS: usize = 256;
+pub const NEIGH_PENDING_TOTAL_PKTS: usize = 1024;
 /// RETRANS_TIMER: between solicitations (RFC 4861 10); also ARP's limit of one a second (RFC 1122 2.3.2.1).
 pub const RETRANS_TIMER_NS: u64 = 1_000_000_000;
 /// MAX_MULTICAST_SOLICIT (RFC 4861 10).
@@ -674,10 +675,10 @@ mod tests {
 
     #[test]
     fn an_answer_lets_the_waiting_packets_go_in_order() {
-        let (mut t, mut p) = (table(Resolver::Own), pool(8));
+        let (mut t, mut p) = (table(Resolver::Own), pool(NEIGH_PENDING_PKTS as u32 + 8));
         assert_eq!(t.lookup(HOP, 0), Resolved::Pending);
         assert_eq!(t.next_deadline(), Some(0));
-        let frames: Vec<u32> = (0..4)
+        let frames: Vec<u32> = (0..=NEIGH_PENDING_PKTS)
             .map(|i| {
                 let frame = p.alloc().unwrap();
                 let index = frame.index().0;
@@ -688,7 +689,7 @@ mod tests {
                 index
             })
             .collect();
-        assert_eq!(t.frames_held(), 3);
+        assert_eq!(t.frames_held(), NEIGH_PENDING_PKTS);
         assert_eq!(polled(&mut t, &mut p, 0), ["multicast"]);
         assert!(t.take_resolved().is_none());
         t.on_arp(ArpOp::Reply, V4, A, true, 1);
