@@ -37,7 +37,7 @@ pub const NEIGH_LIMIT: usize = 1024;
 /// of a crowd behind one router (Linux: unres_qlen, 101).
 pub const NEIGH_PENDING_PKTS: usize = 256;
 /// Packets that wait for all neighbours together: a scan of a silent subnet must not take the pool's frames.
-pub const NEIGH_PENDING_TOTAL_PKTS: usize = 1024;
+pub const NEIGH_PENDING_TOTAL_PKTS: usize = 512;
 /// RETRANS_TIMER: between solicitations (RFC 4861 10); also ARP's limit of one a second (RFC 1122 2.3.2.1).
 pub const RETRANS_TIMER_NS: u64 = 1_000_000_000;
 /// MAX_MULTICAST_SOLICIT (RFC 4861 10).
@@ -911,8 +911,9 @@ mod tests {
 
     #[test]
     fn waiting_frames_are_bounded_over_all_neighbours() {
-        let (mut t, mut p) = (table(Resolver::Own), pool(300));
-        for i in 0..300 {
+        let more = NEIGH_PENDING_TOTAL_PKTS as u32 + 44;
+        let (mut t, mut p) = (table(Resolver::Own), pool(more));
+        for i in 0..more {
             t.lookup(nth(i).into(), 0);
             match t.enqueue(nth(i).into(), p.alloc().unwrap()) {
                 Ok(()) => assert!(i < NEIGH_PENDING_TOTAL_PKTS as u32),
