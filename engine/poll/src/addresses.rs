@@ -21,7 +21,10 @@ impl Addresses {
         let kernels = |a: IpAddr| scrape.addrs.iter().find(|k| k.addr == a);
         let mut own = Vec::new();
         let mut claims = Vec::new();
-        for (addr, prefix_len) in &cfg.addresses {
+        for (i, (addr, prefix_len)) in cfg.addresses.iter().enumerate() {
+            if cfg.addresses[..i].iter().any(|(before, _)| before == addr) {
+                return Err(LaunchError::Usage(format!("--address: {addr} is named twice")));
+            }
             let kernel = kernels(*addr);
             let near = scrape
                 .addrs

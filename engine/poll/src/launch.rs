@@ -101,7 +101,7 @@ pub enum LaunchError {
 impl LaunchError {
     /// Is it a mistake in what was asked for (exit code 2), or did it fail (1)?
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Usage(_) | Self::Nic(NicError::NoSuchInterface { .. }))
+        matches!(self, Self::Usage(_) | Self::Config { .. } | Self::Nic(NicError::NoSuchInterface { .. }))
     }
 }
 
@@ -165,11 +165,11 @@ where
     check_cores(&cfg.cores)?;
     let scrape = linerate_nic::scrape(&cfg.interface)?;
     let addresses = Addresses::new(cfg, &scrape)?;
-    let mtu = u16::try_from(scrape.link.mtu).unwrap_or(u16::MAX);
-    let chunk_bytes = Umem::chunk_for_mtu(mtu)?;
     // First of all that takes rights: its error names them best.
     let mut steer = Steer::load()?;
     let reserved = reserve(cfg, &addresses)?;
+    let mtu = u16::try_from(scrape.link.mtu).unwrap_or(u16::MAX);
+    let chunk_bytes = Umem::chunk_for_mtu(mtu)?;
     for (addr, whole) in &addresses.claims {
         steer.claim_addr(*addr, if *whole { Claim::Whole } else { Claim::Ports })?;
     }

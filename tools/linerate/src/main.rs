@@ -61,10 +61,19 @@ fn usage(e: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A flag that SIGINT and SIGTERM set. A second signal ends the process at once.
+/// One line (or more) to standard output. A reader that has gone away is its own affair; a full disk is said.
+fn say(text: &str) {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => eprintln!("linerate: standard output: {e}"),
+        _ => {}
+    }
+}
+
+/// A flag that SIGINT, SIGTERM and SIGHUP set. A second signal ends the process at once.
 fn stop_on_signals() -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         // In this order: the second signal finds the flag set by the first.
         let registered = signal_hook::flag::register_conditional_shutdown(signal, 130, stop.clone())
             .and_then(|_| signal_hook::flag::register(signal, stop.clone()));

@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
+use linerate::nic::NicError;
 use linerate::poll::launch::launch;
 use linerate::poll::{Engine, LaunchConfig, LaunchError, Picked, PortChoice, Report};
 use serde_json::json;
 
 use crate::demo::service::Service;
-use crate::{services, stop_on_signals};
+use crate::{say, services, stop_on_signals};
+
+/// How often to look whether the interface is still there.
+const LOOK_AT_INTERFACE: Duration = Duration::from_secs(1);
 
 /// What to serve.
 #[derive(Clone, Copy, ValueEnum)]
@@ -115,7 +119,7 @@ pub fn parse_seconds(s: &str) -> Result<f64, String> {
 
 pub fn run(args: &ServeArgs) -> ExitCode {
     match serve(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(e) => {
             eprintln!("linerate: {e}");
             ExitCode::from(if e.is_usage() { 2 } else { 1 })
@@ -123,7 +127,7 @@ pub fn run(args: &ServeArgs) -> ExitCode {
     }
 }
 
-fn serve(args: &ServeArgs) -> Result<(), LaunchError> {
+fn serve(args: &ServeArgs) -> Result<ExitCode, LaunchError> {
     crate::undo_stale();
     let stop = stop_on_signals();
     let cfg = LaunchConfig {
@@ -139,9 +143,15 @@ fn serve(args: &ServeArgs) -> Result<(), LaunchError> {
     let (service, port) = (args.kind.service(), args.port);
     let engine = launch(&cfg, move |set, stack| services::add(set, stack, service, port))?;
     say_ready(args, &engine.picked);
-    wait(&stop, args.duration);
+    let gone = wait(&stop, args.duration, &args.interface);
     finish(args, engine);
-    Ok(())
+    match gone {
+        Some(e) => {
+            eprintln!("linerate: {} is gone while serving on it: {e}", args.interface);
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn say_ready(args: &ServeArgs, picked: &Picked) {
@@ -153,18 +163,15 @@ fn say_ready(args: &ServeArgs, picked: &Picked) {
     }
     let addresses: Vec<String> = picked.addresses.iter().map(|(a, _)| a.to_string()).collect();
     if args.json {
-        println!(
-            "{}",
-            json!({"event": "ready", "port": picked_json(picked), "addresses": addresses, "tcp_port": args.port})
-        );
-        return;
+        let ready = json!({"event": "ready", "port": picked_json(picked), "addresses": addresses, "tcp_port": args.port});
+        return say(&ready.to_string());
     }
     for r in &picked.rejected {
-        println!("linerate: passed over {}: {}", r.port, r.reason);
+        say(&format!("linerate: passed over {}: {}", r.port, r.reason));
     }
     let whole =
         if picked.addresses.iter().all(|a| a.1) { ", these addresses are linerate's alone" } else { "" };
-    println!(
+    say(&format!(
         "linerate: serving on {} port {} ({}, {}, {}, driver {}, {} queue(s), MTU {}){whole}",
         addresses.join(" "),
         args.port,
@@ -174,7 +181,7 @@ fn say_ready(args: &ServeArgs, picked: &Picked) {
         picked.driver,
         picked.queues,
         picked.mtu
-    );
+    ));
 }
 
 /// The JSON of what was picked: the same keys wherever linerate says it.
@@ -183,16 +190,33 @@ pub fn picked_json(p: &Picked) -> serde_json::Value {
     json!({"picked": p.port, "bind": p.bind, "attach": p.attach, "driver": p.driver, "queues": p.queues, "mtu": p.mtu, "rejected": rejected})
 }
 
-fn wait(stop: &Arc<AtomicBool>, seconds: Option<f64>) {
+/// Until a signal comes, the time is over, or the interface is gone: then why.
+fn wait(stop: &Arc<AtomicBool>, seconds: Option<f64>, interface: &str) -> Option<NicError> {
     let until = seconds.map(|s| Instant::now() + Duration::from_secs_f64(s));
+    let started_on = linerate::nic::if_index(interface).ok();
+    let mut looked_at = Instant::now();
     while !stop.load(Relaxed) {
         let left = until.map_or(Duration::from_secs(3600), |u| u.saturating_duration_since(Instant::now()));
         if left.is_zero() {
-            return;
+            return None;
         }
         // The signal's handler unparks nobody: it interrupts this sleep, or is seen at its end.
         std::thread::park_timeout(left.min(Duration::from_millis(100)));
+        if looked_at.elapsed() >= LOOK_AT_INTERFACE {
+            looked_at = Instant::now();
+            match linerate::nic::if_index(interface) {
+                Ok(now) if Some(now) == started_on => {}
+                Ok(_) => {
+                    eprintln!(
+                        "linerate: {interface} is another interface by now: stopping; start again to serve on it"
+                    );
+                    return None;
+                }
+                Err(e) => return Some(e),
+            }
+        }
     }
+    None
 }
 
 fn finish(args: &ServeArgs, engine: Engine) {
@@ -200,11 +224,10 @@ fn finish(args: &ServeArgs, engine: Engine) {
     let conns: usize = before.cores.iter().map(|c| c.conns).sum();
     let last = engine.stop();
     if args.json {
-        println!("{}", report_json(&last, conns, &before));
-        return;
+        return say(&report_json(&last, conns, &before).to_string());
     }
     let drops: Vec<String> = last.drops().iter().map(|(k, v)| format!("{k} {v}")).collect();
-    println!(
+    say(&format!(
         "linerate: {} packets in, {} out, {} connections accepted, {conns} open at the end; drops: {}; frames {} of {} accounted for",
         sum(&last, |c| c.counters.rx_packets),
         sum(&last, |c| c.counters.tx_packets),
@@ -212,7 +235,7 @@ fn finish(args: &ServeArgs, engine: Engine) {
         if drops.is_empty() { "none".into() } else { drops.join(", ") },
         last.frames_accounted(),
         last.frames(),
-    );
+    ));
 }
 
 fn sum(r: &Report, f: impl Fn(&linerate::poll::CoreReport) -> u64) -> u64 {

@@ -28,11 +28,11 @@ pub fn run(args: &UndoArgs) -> ExitCode {
     let failed = undone.iter().any(|u| matches!(u.outcome, Outcome::Failed(_)));
     if args.json {
         let lines: Vec<String> = undone.iter().map(ToString::to_string).collect();
-        println!("{}", json!({"undone": lines, "failed": failed}));
+        crate::say(&json!({"undone": lines, "failed": failed}).to_string());
     } else if undone.is_empty() {
-        println!("linerate: nothing to undo");
+        crate::say("linerate: nothing to undo");
     } else {
-        undone.iter().for_each(|u| println!("linerate: {u}"));
+        undone.iter().for_each(|u| crate::say(&format!("linerate: {u}")));
     }
     ExitCode::from(failed as u8)
 }

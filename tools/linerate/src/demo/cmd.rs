@@ -118,9 +118,9 @@ fn demo(args: &DemoArgs, plan: &Plan) -> Result<bool, DemoError> {
     fill_in(&mut report, engine);
     server.stop()?;
     if args.json {
-        println!("{}", serde_json::to_string(&report).map_err(io::Error::other)?);
+        crate::say(&serde_json::to_string(&report).map_err(io::Error::other)?);
     } else {
-        print!("{}", table::render(&report));
+        crate::say(&table::render(&report));
     }
     Ok(report.errors.is_empty())
 }
