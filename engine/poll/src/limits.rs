@@ -17,8 +17,7 @@ pub const FRAMES_HOME_BATCH: u32 = 64;
 /// packets are rare.
 pub const SPIN_NS: u64 = MS / 2;
 
-/// Turns without work between two readings of the clock for [`SPIN_NS`] would save nothing: the clock is read once a
-/// turn anyway. This bounds a sleep, so that a lost wake-up (there should be none) costs no more than this.
+/// A sleep at most: a lost wake-up (there should be none) costs no more than this.
 pub const SLEEP_NS_MAX: u64 = 1000 * MS;
 
 /// Messages from the control thread to a core that are not read yet.

@@ -1,7 +1,7 @@
 //! Every bound of the stack, with its origin.
 
 /// Connections in TIME-WAIT at most; above it the oldest goes early (Linux bounds them too: tcp_max_tw_buckets).
-/// 64 bytes each.
+/// 64 bytes each, and 16 in the queue that ends them.
 pub const TIME_WAIT_CONNS_MAX: usize = 1 << 17;
 
 /// Default time to live and hop limit: RFC 1700's 64.

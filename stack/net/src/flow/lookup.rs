@@ -212,3 +212,14 @@ impl Flows {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are up to [`TIME_WAIT_CONNS_MAX`] of them (limits.rs gives the size).
+    #[test]
+    fn a_connection_in_time_wait_is_small() {
+        assert!(size_of::<Option<Waiting>>() <= 64);
+    }
+}
