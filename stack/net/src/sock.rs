@@ -1,10 +1,11 @@
 //! What an application on this core can do with connections and listeners.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use linerate_tcp::time_wait::TimeWait;
-use linerate_tcp::{Events, Instant, Segment, Tcb, TcpError};
+use linerate_tcp::{Events, Instant, Segment, Tcb, TcpConfig, TcpError};
 use linerate_wire::FlowKey;
 
 use crate::flow::lookup::{Conn, Found};
@@ -53,10 +54,24 @@ impl Stack {
         port: u16,
         backlog: usize,
     ) -> Result<ListenerId, SockError> {
+        self.listen_with(addr, port, backlog, None)
+    }
+
+    /// The same with settings of its own, which its connections take at their birth.
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn listen_with(
+        &mut self,
+        addr: Option<IpAddr>,
+        port: u16,
+        backlog: usize,
+        cfg: Option<Arc<TcpConfig>>,
+    ) -> Result<ListenerId, SockError> {
         if addr.is_some_and(|a| !self.addrs.is_local(a)) {
             return Err(SockError::AddrNotAvailable);
         }
-        self.listeners.add(addr, port, backlog).ok_or(SockError::AddrInUse)
+        self.listeners.add(addr, port, backlog, cfg).ok_or(SockError::AddrInUse)
     }
 
     /// Stops listening. Connections that were not accepted are aborted.
@@ -97,19 +112,42 @@ impl Stack {
     /// # Errors
     /// All of [`SockError`] but `AddrInUse`.
     pub fn connect(&mut self, remote: IpAddr, port: u16, now: Instant) -> Result<FlowId, SockError> {
+        self.connect_from((None, 0), (remote, port), None, now)
+    }
+
+    /// The same from an address and port of ours (`None`, 0: whichever fits), with settings of its own.
+    ///
+    /// # Errors
+    /// All of [`SockError`]: `AddrInUse` if there is a connection between these two already.
+    pub fn connect_from(
+        &mut self,
+        (local, local_port): (Option<IpAddr>, u16),
+        (remote, port): (IpAddr, u16),
+        cfg: Option<Arc<TcpConfig>>,
+        now: Instant,
+    ) -> Result<FlowId, SockError> {
+        if local.is_some_and(|a| !self.addrs.is_local(a) || a.is_ipv4() != remote.is_ipv4()) {
+            return Err(SockError::AddrNotAvailable);
+        }
         let broadcast = matches!(remote, IpAddr::V4(a) if self.addrs.is_broadcast_v4(a) || a.is_broadcast());
         if remote.is_multicast() || remote.is_unspecified() || broadcast || port == 0 {
             return Err(SockError::InvalidDestination);
         }
         let route = self.routes.lookup(remote).ok_or(SockError::Unreachable)?;
-        let local =
-            route.prefsrc.or_else(|| self.addrs.source_for(remote)).ok_or(SockError::AddrNotAvailable)?;
-        let mut key = FlowKey { local, remote, local_port: 0, remote_port: port };
-        key.local_port = self.ephemeral_port(&key).ok_or(SockError::NoPort)?;
+        let local = local
+            .or(route.prefsrc)
+            .or_else(|| self.addrs.source_for(remote))
+            .ok_or(SockError::AddrNotAvailable)?;
+        let mut key = FlowKey { local, remote, local_port, remote_port: port };
+        if local_port == 0 {
+            key.local_port = self.ephemeral_port(&key).ok_or(SockError::NoPort)?;
+        } else if self.flows.find(&key).is_some() {
+            return Err(SockError::AddrInUse);
+        }
         let opening = self.opening(&key, now);
-        let tcb = Tcb::connect(&self.tcp_cfg, &opening, now);
+        let tcb = Tcb::connect(cfg.as_deref().unwrap_or(&self.tcp_cfg), &opening, now);
         self.counters.tcp_connects += 1;
-        let id = self.flows.insert(key, tcb, None);
+        let id = self.flows.insert(key, tcb, cfg, None);
         self.mark_dirty(id.slot);
         Ok(id)
     }
@@ -187,7 +225,7 @@ impl Stack {
 
     /// Room for bytes to send.
     pub fn room(&self, id: FlowId) -> usize {
-        self.tcb(id).map_or(0, Tcb::room)
+        self.tcb(id).map_or(0, |t| t.room(self.config(id)))
     }
 
     /// Bytes written and not acknowledged yet.
@@ -215,15 +253,15 @@ impl Stack {
     /// Copies what fits of `data` into frames to send. After less than all of it [`Events::WRITABLE`] tells of room.
     pub fn write(&mut self, id: FlowId, data: &[u8]) -> usize {
         let spare_frames = self.pool.free_len().saturating_sub(self.send_reserve_frames);
-        let written = self.change(id, |c, pool| {
-            let most = spare_frames.saturating_mul(pool.payload_bytes().min(c.tcb.smss()));
-            let n = c.tcb.write(pool, &data[..data.len().min(most)]);
-            if n < data.len() {
-                c.tcb.want_room();
-            }
-            n
-        });
-        written.unwrap_or(0)
+        let Some(conn) = self.flows.get_mut(id) else { return 0 };
+        let most = spare_frames.saturating_mul(self.pool.payload_bytes().min(conn.tcb.smss()));
+        let cfg = conn.cfg.as_deref().unwrap_or(&self.tcp_cfg);
+        let n = conn.tcb.write(&mut self.pool, cfg, &data[..data.len().min(most)]);
+        if n < data.len() {
+            conn.tcb.want_room();
+        }
+        self.mark_dirty(id.slot);
+        n
     }
 
     /// Moves received payload of `from` into the send queue of `to` (they may be the same), whole frames, without a
@@ -231,7 +269,7 @@ impl Stack {
     /// then [`Events::WRITABLE`] tells of room.
     pub fn splice(&mut self, from: FlowId, to: FlowId) -> usize {
         let mut moved = 0;
-        while let Some(room) = self.tcb(to).map(Tcb::room) {
+        while let Some(room) = self.tcb(to).map(|t| t.room(self.config(to))) {
             if self.pool.free_len() < SPLICE_FREE_FRAMES.min(self.short_of_frames_below) {
                 break;
             }
@@ -255,6 +293,27 @@ impl Stack {
     /// No more will be written; what is queued goes out, then FIN. Reading goes on.
     pub fn shutdown(&mut self, id: FlowId) {
         self.change(id, |c, _| c.tcb.shutdown());
+    }
+
+    /// The settings of a connection.
+    pub fn config(&self, id: FlowId) -> &TcpConfig {
+        self.flows.get(id).and_then(|c| c.cfg.as_deref()).unwrap_or(&self.tcp_cfg)
+    }
+
+    /// Changes the settings of one connection, which has settings of its own from then on.
+    pub fn configure(&mut self, id: FlowId, change: impl FnOnce(&mut TcpConfig)) {
+        let Some(conn) = self.flows.get_mut(id) else { return };
+        let cfg = conn.cfg.get_or_insert_with(|| Arc::new(self.tcp_cfg.clone()));
+        change(Arc::make_mut(cfg));
+        conn.tcb.on_config(cfg);
+        self.mark_dirty(id.slot);
+        self.settle(id.slot);
+    }
+
+    /// The settings of a listener, which its coming connections take.
+    pub fn configure_listener(&mut self, id: ListenerId, change: impl FnOnce(&mut TcpConfig)) {
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        change(Arc::make_mut(listener.cfg.get_or_insert_with(|| Arc::new(self.tcp_cfg.clone()))));
     }
 
     /// Turns Nagle's algorithm off or on.

@@ -276,12 +276,12 @@ impl Stack {
 
     /// A connection's TCB together with what its calls need.
     pub(crate) fn conn_env(&mut self, slot: u32, now: Instant) -> Option<(&mut Tcb, Env<'_>, Egress<'_>)> {
-        let Conn { tcb, path, key, .. } = self.flows.conns.get_mut(slot as usize)?.as_mut()?;
+        let Conn { tcb, cfg, path, key, .. } = self.flows.conns.get_mut(slot as usize)?.as_mut()?;
         let env = Env {
             now,
             short_of_frames: self.pool.free_len() < self.short_of_frames_below,
             pool: &mut self.pool,
-            cfg: &self.tcp_cfg,
+            cfg: cfg.as_deref().unwrap_or(&self.tcp_cfg),
             counters: &mut self.tcp_counters,
         };
         let egress = Egress {

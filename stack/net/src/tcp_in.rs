@@ -163,8 +163,9 @@ impl Stack {
             // RFC 9293 section 3.6.1: beyond the largest sequence number of the previous incarnation.
             opening.iss = opening.iss.max(snd_nxt + 0x1_0000);
         }
-        let tcb = Tcb::accept(&self.tcp_cfg, &opening, syn, now);
-        let flow = self.flows.insert(*key, tcb, Some(id));
+        let own = self.listeners.get_mut(id).and_then(|l| l.cfg.clone());
+        let tcb = Tcb::accept(own.as_deref().unwrap_or(&self.tcp_cfg), &opening, syn, now);
+        let flow = self.flows.insert(*key, tcb, own, Some(id));
         self.mark_dirty(flow.slot);
     }
 

@@ -65,7 +65,7 @@ impl Tcb {
             if self.rexmit != Rexmit::Reorder || !watched {
                 self.arm_rexmit(env.now);
             }
-            self.maybe_writable();
+            self.maybe_writable(env.cfg);
             self.on_fin_acked(env);
             return Ok(());
         }

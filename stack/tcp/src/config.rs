@@ -10,6 +10,8 @@ pub struct TcpConfig {
     pub rcv_buf_bytes: u32,
     /// Send buffer in bytes: what may wait, sent and unacknowledged or not sent yet.
     pub snd_buf_bytes: u32,
+    /// Bytes written and not sent yet, at most.
+    pub notsent_bytes: u32,
     /// Offer timestamps (RFC 7323).
     pub timestamps: bool,
     /// Offer SACK (RFC 2018).
@@ -37,6 +39,7 @@ impl Default for TcpConfig {
         Self {
             rcv_buf_bytes: 1 << 20,
             snd_buf_bytes: 1 << 20,
+            notsent_bytes: limits::NOTSENT_BYTES,
             timestamps: true,
             sack: true,
             window_scaling: true,

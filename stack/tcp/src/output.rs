@@ -43,7 +43,7 @@ impl Tcb {
         if self.ack_now && self.state != State::SynSent {
             blocked |= self.send_ack(env, sink) == Sent::NotNow;
         }
-        self.maybe_writable();
+        self.maybe_writable(env.cfg);
         if self.keepalive_due {
             let ack = self.header(TcpFlags::ACK, env.now);
             if let Some(probe) = self.keepalive_probe(ack) {

@@ -7,7 +7,7 @@ use linerate_frame::{HEADROOM_BYTES, Pool};
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
-use crate::limits::{MSS_MIN, NOTSENT_BYTES, TS_OPTION_BYTES};
+use crate::limits::{MSS_MIN, TS_OPTION_BYTES};
 use crate::prr::Prr;
 use crate::rack::Rack;
 use crate::rcv::{Chunk, RecvQueue};
@@ -281,12 +281,12 @@ impl Tcb {
     }
 
     /// Room for bytes to send.
-    pub fn room(&self) -> usize {
+    pub fn room(&self, cfg: &TcpConfig) -> usize {
         if !self.can_write() {
             return 0;
         }
         let unsent = self.snd.end.since(self.snd_nxt);
-        self.snd_buf.saturating_sub(self.snd.bytes).min(NOTSENT_BYTES.saturating_sub(unsent)) as usize
+        self.snd_buf.saturating_sub(self.snd.bytes).min(cfg.notsent_bytes.saturating_sub(unsent)) as usize
     }
 
     /// Payload bytes of a full segment.
@@ -301,8 +301,8 @@ impl Tcb {
 
     /// Copies what fits of `data` into frames to send; returns how much that was. After less than all of it,
     /// [`Events::WRITABLE`] tells when there is room again.
-    pub fn write(&mut self, pool: &mut Pool, data: &[u8]) -> usize {
-        let room = self.room();
+    pub fn write(&mut self, pool: &mut Pool, cfg: &TcpConfig, data: &[u8]) -> usize {
+        let room = self.room(cfg);
         let n = self.snd.write(pool, &data[..data.len().min(room)], self.smss as u32);
         self.wants_room |= n < data.len();
         n
@@ -351,6 +351,21 @@ impl Tcb {
         self.fin_queued = true;
     }
 
+    /// The settings of this connection were changed: takes what it keeps of them.
+    pub fn on_config(&mut self, cfg: &TcpConfig) {
+        self.nodelay = cfg.nodelay;
+        self.snd_buf = cfg.snd_buf_bytes;
+        // Without window scaling 16 bits are all that can be announced. The announced edge stays (SHLD-14).
+        self.rcv_buf = if self.scaling { cfg.rcv_buf_bytes } else { cfg.rcv_buf_bytes.min(0xffff) };
+        self.keepalive_at = match (cfg.keepalive_idle_ns, self.state) {
+            (Some(idle), State::Established | State::CloseWait | State::FinWait1 | State::FinWait2) => {
+                self.last_recv_at + idle
+            }
+            _ => Instant::NEVER,
+        };
+        self.keepalive_probes = 0;
+    }
+
     /// An ACK is to leave with the next [`output`](Self::output).
     pub fn wants_ack(&self) -> bool {
         self.ack_now
@@ -362,9 +377,9 @@ impl Tcb {
     }
 
     /// Tells a writer that was refused of room, once there is a fair amount of it.
-    pub(crate) fn maybe_writable(&mut self) {
+    pub(crate) fn maybe_writable(&mut self, cfg: &TcpConfig) {
         let unsent = self.snd.end.since(self.snd_nxt);
-        if self.wants_room && self.snd.bytes <= self.snd_buf / 2 && unsent <= NOTSENT_BYTES / 2 {
+        if self.wants_room && self.snd.bytes <= self.snd_buf / 2 && unsent <= cfg.notsent_bytes / 2 {
             self.wants_room = false;
             self.raise(Events::WRITABLE);
         }

@@ -1,10 +1,12 @@
 //! Who listens where. A listener has a backlog: handshakes under way and connections not accepted yet.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use hashbrown::HashMap;
+use linerate_tcp::TcpConfig;
 
 use crate::flow::{FlowId, ListenerId};
 
@@ -14,6 +16,8 @@ pub(crate) struct Listener {
     pub port: u16,
     /// Handshakes under way plus connections not accepted yet, at most.
     pub backlog: usize,
+    /// Settings of its connections, if not the stack's.
+    pub cfg: Option<Arc<TcpConfig>>,
     /// Handshakes under way.
     pub half_open: usize,
     /// Complete, not accepted yet.
@@ -36,12 +40,19 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// `None`: somebody listens there.
-    pub fn add(&mut self, addr: Option<IpAddr>, port: u16, backlog: usize) -> Option<ListenerId> {
+    pub fn add(
+        &mut self,
+        addr: Option<IpAddr>,
+        port: u16,
+        backlog: usize,
+        cfg: Option<Arc<TcpConfig>>,
+    ) -> Option<ListenerId> {
         if self.by_port.contains_key(&(addr, port)) {
             return None;
         }
         let id = self.all.len() as u32;
-        let listener = Listener { addr, port, backlog: backlog.max(1), half_open: 0, queue: VecDeque::new() };
+        let listener =
+            Listener { addr, port, backlog: backlog.max(1), cfg, half_open: 0, queue: VecDeque::new() };
         self.all.push(Some(listener));
         self.by_port.insert((addr, port), id);
         Some(ListenerId(id))
@@ -80,9 +91,9 @@ mod tests {
     fn the_closer_listener_wins_and_ports_are_taken_once() {
         let mut l = Listeners::default();
         let a = IpAddr::from(Ipv4Addr::new(10, 0, 0, 1));
-        let any = l.add(None, 80, 1).unwrap();
-        let own = l.add(Some(a), 80, 1).unwrap();
-        assert!(l.add(None, 80, 5).is_none());
+        let any = l.add(None, 80, 1, None).unwrap();
+        let own = l.add(Some(a), 80, 1, None).unwrap();
+        assert!(l.add(None, 80, 5, None).is_none());
         assert_eq!(l.find(a, 80), Some(own));
         assert_eq!(l.find(Ipv4Addr::new(10, 0, 0, 2).into(), 80), Some(any));
         assert_eq!(l.find(a, 81), None);

@@ -1,11 +1,12 @@
 //! The connections of a stack and the table that finds them.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use linerate_tcp::limits::TIME_WAIT_NS;
 use linerate_tcp::time::SEC;
-use linerate_tcp::{Instant, Tcb, TimeWait};
+use linerate_tcp::{Instant, Tcb, TcpConfig, TimeWait};
 use linerate_wire::FlowKey;
 use linerate_wire::flow_key::HashKey;
 
@@ -17,6 +18,8 @@ use crate::limits::TIME_WAIT_CONNS_MAX;
 /// A connection.
 pub(crate) struct Conn {
     pub tcb: Tcb,
+    /// Settings of its own; else those of the stack.
+    pub cfg: Option<Arc<TcpConfig>>,
     pub key: FlowKey,
     pub path: Path,
     pub generation: u32,
@@ -107,11 +110,17 @@ impl Flows {
         self.table.remove(key.hash_keyed(&self.hash_key), |s| s == slot);
     }
 
-    pub fn insert(&mut self, key: FlowKey, tcb: Tcb, pending_at: Option<ListenerId>) -> FlowId {
+    pub fn insert(
+        &mut self,
+        key: FlowKey,
+        tcb: Tcb,
+        cfg: Option<Arc<TcpConfig>>,
+        pending_at: Option<ListenerId>,
+    ) -> FlowId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let conn =
-            Conn { tcb, key, path: Path::default(), generation, pending_at, dirty: false, ready: false };
+            Conn { tcb, cfg, key, path: Path::default(), generation, pending_at, dirty: false, ready: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.conns[slot as usize] = Some(conn);
