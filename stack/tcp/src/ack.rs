@@ -2,6 +2,7 @@
 
 use linerate_wire::tcp::TcpFlags;
 
+use crate::cc::Acked;
 use crate::input::TcpDrop;
 use crate::limits::{DUP_THRESH, SACK_RANGES};
 use crate::prr::Prr;
@@ -226,7 +227,7 @@ impl Tcb {
                 if acked > 0 {
                     let limited = self.cwnd_limited
                         || (self.cc.in_slow_start() && prior_pipe.saturating_mul(2) >= self.cc.cwnd);
-                    self.cc.on_ack(acked, env.now, self.rtt.srtt, limited);
+                    self.cc.on_ack(&Acked { bytes: acked, now: env.now, srtt: self.rtt.srtt, limited });
                 }
             }
         }
@@ -234,7 +235,7 @@ impl Tcb {
 
     /// RFC 6675 section 5 step 4, RFC 9937 section 6.
     pub(crate) fn enter_fast_recovery(&mut self, prior_pipe: u32) {
-        self.cc.on_loss(self.flight());
+        self.cc.on_congestion(self.flight());
         self.recover = self.snd_nxt;
         self.recovery = Recovery::Fast(Prr { recover_fs: prior_pipe.max(1), ..Prr::default() });
     }

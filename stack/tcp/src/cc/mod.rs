@@ -3,8 +3,12 @@
 mod cubic;
 mod reno;
 
+use alloc::boxed::Box;
+
 use crate::limits::IW_SEGS;
 use crate::time::Instant;
+use cubic::Cubic;
+use reno::NewReno;
 
 /// Which algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -16,12 +20,25 @@ pub enum CcKind {
     NewReno,
 }
 
+/// What an acknowledgment outside of fast recovery tells congestion control.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Acked {
+    /// Bytes newly acknowledged.
+    pub bytes: u32,
+    /// Now.
+    pub now: Instant,
+    /// SRTT in ns.
+    pub srtt: u64,
+    /// The window was in use.
+    pub limited: bool,
+}
+
 /// The window and the algorithm's memory.
 #[derive(Clone, Debug)]
 pub struct Cc {
     /// cwnd in bytes.
     pub cwnd: u32,
-    /// ssthresh in bytes.
+    /// ssthresh in bytes; `u32::MAX` until the first congestion event.
     pub ssthresh: u32,
     smss: u32,
     algorithm: Algorithm,
@@ -29,16 +46,25 @@ pub struct Cc {
 
 #[derive(Clone, Debug)]
 enum Algorithm {
-    Cubic(cubic::Cubic),
-    NewReno(reno::NewReno),
+    /// Boxed, and there only once slow start has ended: an idle connection has none.
+    Cubic(Option<Box<Cubic>>),
+    NewReno(NewReno),
+}
+
+/// What a reduction of the window is undone to.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    cwnd: u32,
+    ssthresh: u32,
+    algorithm: Algorithm,
 }
 
 impl Cc {
     /// A fresh connection: initial window of RFC 6928.
     pub fn new(kind: CcKind, smss: u32) -> Self {
         let algorithm = match kind {
-            CcKind::Cubic => Algorithm::Cubic(cubic::Cubic::default()),
-            CcKind::NewReno => Algorithm::NewReno(reno::NewReno::default()),
+            CcKind::Cubic => Algorithm::Cubic(None),
+            CcKind::NewReno => Algorithm::NewReno(NewReno::default()),
         };
         Self { cwnd: initial_window(smss), ssthresh: u32::MAX, smss, algorithm }
     }
@@ -56,63 +82,88 @@ impl Cc {
         self.cwnd < self.ssthresh
     }
 
-    /// `acked` new bytes were acknowledged outside recovery. `cwnd_limited`: the window was in use; else it does
-    /// not grow (RFC 7661's spirit).
-    pub fn on_ack(&mut self, acked: u32, now: Instant, srtt: u64, cwnd_limited: bool) {
-        if !cwnd_limited {
-            if let Algorithm::Cubic(c) = &mut self.algorithm {
-                c.on_app_limited(now);
+    /// An ACK outside of fast recovery. A window that is not in use does not grow.
+    pub fn on_ack(&mut self, ack: &Acked) {
+        if !ack.limited {
+            if let Algorithm::Cubic(Some(c)) = &mut self.algorithm {
+                c.on_app_limited(ack.now);
             }
             return;
         }
-        let mut acked = acked;
+        let mut ack = *ack;
         if self.in_slow_start() {
             // RFC 5681 (2) with RFC 3465's byte counting; the ACKs of a burst-wise acknowledging peer cover
             // many segments, so L is not limited to 2 SMSS (as Linux does, RFC 9406 4.2 for paced senders).
-            let grow = acked.min(self.ssthresh - self.cwnd);
+            let grow = ack.bytes.min(self.ssthresh - self.cwnd);
             self.cwnd += grow;
-            acked -= grow;
-            if acked == 0 {
+            ack.bytes -= grow;
+            if ack.bytes == 0 {
                 return;
             }
         }
         match &mut self.algorithm {
-            Algorithm::Cubic(c) => c.on_ack(&mut self.cwnd, self.smss, acked, now, srtt),
-            Algorithm::NewReno(r) => r.on_ack(&mut self.cwnd, self.smss, acked),
+            Algorithm::Cubic(c) => {
+                let c = c.get_or_insert_with(|| Box::new(Cubic::new()));
+                c.on_ack(&mut self.cwnd, self.smss, &ack);
+            }
+            Algorithm::NewReno(r) => r.on_ack(&mut self.cwnd, self.smss, ack.bytes),
         }
     }
 
-    /// A loss was detected with `flight` bytes in flight: ssthresh for the recovery that begins now.
-    pub fn on_loss(&mut self, flight: u32) {
+    /// A congestion event (loss, or ECN's echo) with `flight` bytes in flight: ssthresh for the recovery that begins.
+    pub fn on_congestion(&mut self, flight: u32) {
         self.ssthresh = match &mut self.algorithm {
-            Algorithm::Cubic(c) => c.on_loss(self.cwnd, self.smss),
+            Algorithm::Cubic(c) => {
+                let c = c.get_or_insert_with(|| Box::new(Cubic::new()));
+                c.on_congestion(self.cwnd, self.cwnd, self.smss)
+            }
             // RFC 5681 (4)
             Algorithm::NewReno(_) => flight / 2,
         }
         .max(2 * self.smss);
     }
 
-    /// The retransmission timer expired for the first time: RFC 5681 section 3.1, loss window of 1 SMSS.
+    /// The retransmission timer expired. `first`: for the first time in a series, so that ssthresh is set.
     pub fn on_rto(&mut self, flight: u32, first: bool) {
         if first {
-            self.on_loss(flight);
+            self.on_congestion(flight);
         }
-        if let Algorithm::Cubic(c) = &mut self.algorithm {
+        if let Algorithm::Cubic(Some(c)) = &mut self.algorithm {
             c.on_rto();
         }
+        //= RFC 5681 section 3.1
         self.cwnd = self.smss;
     }
 
-    /// The handshake lost a SYN or SYN-ACK: RFC 5681 section 3.1, an initial window of one segment.
+    /// What [`undo`](Self::undo) restores: taken before [`on_congestion`](Self::on_congestion) or
+    /// [`on_rto`](Self::on_rto), to be kept while that may turn out to have been spurious. Its CUBIC part, if any, is
+    /// a copy on the heap.
+    pub fn save(&self) -> Saved {
+        Saved { cwnd: self.cwnd, ssthresh: self.ssthresh, algorithm: self.algorithm.clone() }
+    }
+
+    /// The congestion event was none. The window is at least what it was, so is ssthresh; the algorithm goes on from
+    /// where it was. The caller sees to it that the larger window causes no burst (RFC 4015 section 3.2, step 6).
+    pub fn undo(&mut self, saved: Saved) {
+        //= RFC 9438 section 4.9.1
+        //= RFC 9438 section 4.9.2
+        self.cwnd = self.cwnd.max(saved.cwnd);
+        self.ssthresh = self.ssthresh.max(saved.ssthresh);
+        self.algorithm = saved.algorithm;
+    }
+
+    /// The handshake lost a SYN or SYN-ACK: an initial window of one segment.
     pub fn on_syn_lost(&mut self) {
+        //= RFC 5681 section 3.1
         self.cwnd = self.smss;
     }
 
-    /// Nothing was sent for longer than an RTO: RFC 5681 section 4.1, the restart window.
+    /// Nothing was sent for longer than an RTO: the restart window.
     pub fn on_idle_restart(&mut self) {
+        //= RFC 5681 section 4.1
         self.cwnd = self.cwnd.min(initial_window(self.smss));
-        if let Algorithm::Cubic(c) = &mut self.algorithm {
-            c.on_rto();
+        if let Algorithm::Cubic(Some(c)) = &mut self.algorithm {
+            c.stop_stage();
         }
     }
 }
@@ -125,7 +176,13 @@ fn initial_window(smss: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::SEC;
 
+    fn ack(bytes: u32) -> Acked {
+        Acked { bytes, srtt: 1, limited: true, ..Acked::default() }
+    }
+
+    //= RFC 6928 section 2
     #[test]
     fn initial_window_of_rfc_6928() {
         assert_eq!(initial_window(1448), 14_480);
@@ -134,13 +191,14 @@ mod tests {
         assert_eq!(initial_window(536), 5_360);
     }
 
+    //= RFC 5681 section 3.1
     #[test]
     fn slow_start_doubles_then_crosses_ssthresh_exactly() {
         let mut cc = Cc::new(CcKind::NewReno, 1000);
         cc.ssthresh = 15_000;
-        cc.on_ack(4_000, Instant(0), 1, true);
+        cc.on_ack(&ack(4_000));
         assert_eq!(cc.cwnd, 14_000);
-        cc.on_ack(4_000, Instant(0), 1, true);
+        cc.on_ack(&ack(4_000));
         assert!(cc.cwnd >= 15_000 && cc.cwnd < 16_001);
         assert!(!cc.in_slow_start());
     }
@@ -148,10 +206,11 @@ mod tests {
     #[test]
     fn an_unused_window_does_not_grow() {
         let mut cc = Cc::new(CcKind::Cubic, 1000);
-        cc.on_ack(1_000, Instant(0), 1, false);
+        cc.on_ack(&Acked { limited: false, ..ack(1_000) });
         assert_eq!(cc.cwnd, 10_000);
     }
 
+    //= RFC 5681 section 3.1
     #[test]
     fn rto_leaves_one_segment() {
         for kind in [CcKind::Cubic, CcKind::NewReno] {
@@ -162,6 +221,40 @@ mod tests {
             let ssthresh = cc.ssthresh;
             cc.on_rto(1_000, false);
             assert_eq!(cc.ssthresh, ssthresh, "only the first expiry of a series halves");
+        }
+    }
+
+    /// After an undo the connection goes on as if the event had not been.
+    //= RFC 9438 section 4.9.1
+    //= RFC 9438 section 4.9.2
+    #[test]
+    fn an_undone_reduction_leaves_no_trace() {
+        for kind in [CcKind::Cubic, CcKind::NewReno] {
+            let mut cc = Cc::new(kind, 1000);
+            cc.cwnd = 100_000;
+            cc.on_congestion(100_000);
+            cc.cwnd = cc.ssthresh;
+            for i in 0..100 {
+                cc.on_ack(&Acked { now: Instant(i * SEC / 100), ..ack(10_000) });
+            }
+            let mut undone = cc.clone();
+            for timeout in [false, true] {
+                let saved = undone.save();
+                let flight = undone.cwnd;
+                match timeout {
+                    true => undone.on_rto(flight, true),
+                    false => undone.on_congestion(flight),
+                }
+                undone.cwnd = undone.cwnd.min(undone.ssthresh);
+                assert!(undone.ssthresh < cc.cwnd);
+                undone.undo(saved);
+            }
+            for i in 100..200 {
+                for c in [&mut cc, &mut undone] {
+                    c.on_ack(&Acked { now: Instant(i * SEC / 100), ..ack(10_000) });
+                }
+                assert_eq!((cc.cwnd, cc.ssthresh), (undone.cwnd, undone.ssthresh), "{kind:?}");
+            }
         }
     }
 }
