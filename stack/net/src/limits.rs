@@ -37,3 +37,7 @@ pub const SPLICE_FREE_FRAMES: usize = 128;
 
 /// Lessons of ARP and ND that wait for the other cores: a turn's worth. What does not fit is asked for again.
 pub const LESSONS_MAX: usize = 64;
+
+/// A connection whose queues were deep and that has nothing to do gives their memory back after this: longer than any
+/// pause within an exchange, so that busy connections keep theirs.
+pub const TRIM_AFTER_NS: u64 = 1_000_000_000;

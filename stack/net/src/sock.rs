@@ -307,7 +307,8 @@ impl Stack {
         change(Arc::make_mut(cfg));
         conn.tcb.on_config(cfg);
         self.mark_dirty(id.slot);
-        self.settle(id.slot);
+        // A time long past only means that spare memory goes back at once.
+        self.settle(id.slot, Instant(0));
     }
 
     /// The settings of a listener, which its coming connections take.
@@ -334,8 +335,8 @@ impl Stack {
     /// Drops every connection, with RST: the stack is about to stop.
     pub fn abort_all(&mut self, now: Instant) {
         let ids: Vec<FlowId> = (0u32..)
-            .zip(&self.flows.conns)
-            .filter_map(|(slot, c)| c.as_ref().map(|c| FlowId { slot, generation: c.generation }))
+            .zip(self.flows.conns.iter())
+            .filter_map(|(slot, c)| c.map(|c| FlowId { slot, generation: c.generation }))
             .collect();
         for id in ids {
             self.abort(id, now);
@@ -368,7 +369,7 @@ impl Stack {
             egress.reply(env.pool, &rst);
         }
         self.mark_dirty(id.slot);
-        self.settle(id.slot);
+        self.settle(id.slot, now);
     }
 
     pub(crate) fn find(&self, key: &FlowKey) -> Option<Found> {

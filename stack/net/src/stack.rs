@@ -21,6 +21,7 @@ use crate::flow::{FlowId, ListenerId};
 use crate::icmp::RateLimit;
 use crate::limits::{
     IPV4_TCP_HEADER_BYTES, IPV6_TCP_HEADER_BYTES, MTU_MIN, SEND_RESERVE_SHIFT, SHORT_OF_FRAMES_SHIFT,
+    TRIM_AFTER_NS,
 };
 use crate::neigh::NeighTable;
 use crate::route::{Route, RouteError, RouteTable};
@@ -230,15 +231,16 @@ impl Stack {
     fn on_conn_timer(&mut self, slot: u32, now: Instant) {
         let Some((tcb, mut env, mut egress)) = self.conn_env(slot, now) else { return };
         if tcb.next_deadline() > now {
-            // The deadline moved out since the wheel was armed.
-            self.settle(slot);
+            // The deadline moved out since the wheel was armed, or the connection has been idle for a while.
+            tcb.trim();
+            self.settle(slot, now);
             return;
         }
         let more = tcb.on_deadline(&mut env, &mut egress);
         if more {
             self.mark_dirty(slot);
         }
-        self.settle(slot);
+        self.settle(slot, now);
     }
 
     /// Runs output for every connection that something happened to, as far as the batch has room.
@@ -266,7 +268,7 @@ impl Stack {
             if tcb.output(&mut env, &mut egress) {
                 self.mark_dirty(slot);
             }
-            self.settle(slot);
+            self.settle(slot, now);
         }
         // What found no room, then what could not finish, for the next turn.
         list.drain(..done);
@@ -276,7 +278,7 @@ impl Stack {
 
     /// A connection's TCB together with what its calls need.
     pub(crate) fn conn_env(&mut self, slot: u32, now: Instant) -> Option<(&mut Tcb, Env<'_>, Egress<'_>)> {
-        let Conn { tcb, cfg, path, key, .. } = self.flows.conns.get_mut(slot as usize)?.as_mut()?;
+        let Conn { tcb, cfg, path, key, .. } = self.flows.conns.get_mut(slot as usize)?;
         let env = Env {
             now,
             short_of_frames: self.pool.free_len() < self.short_of_frames_below,
@@ -309,7 +311,7 @@ impl Stack {
 
     /// After anything happened to a connection: its events become known, its timer is armed, and if it is over its
     /// place is free.
-    pub(crate) fn settle(&mut self, slot: u32) {
+    pub(crate) fn settle(&mut self, slot: u32, now: Instant) {
         let Some(conn) = &mut self.flows.conns[slot as usize] else { return };
         let state = conn.tcb.state();
         if let Some(listener) = conn.pending_at {
@@ -360,6 +362,7 @@ impl Stack {
             self.ready.push_back(FlowId { slot, generation: conn.generation });
         }
         arm(&mut self.wheel, slot, conn.tcb.next_deadline());
+        arm_trim(&mut self.wheel, slot, &conn.tcb, now);
     }
 
     /// Forgets a connection; its frames go home.
@@ -401,5 +404,13 @@ fn arm(wheel: &mut Wheel, slot: u32, deadline: Instant) {
             wheel.arm(slot, at.0);
         }
         _ => {}
+    }
+}
+
+/// A connection without a deadline whose queues were deep is looked at once more, to give their memory back.
+fn arm_trim(wheel: &mut Wheel, slot: u32, tcb: &Tcb, now: Instant) {
+    if tcb.holds_spare() && wheel.deadline(slot).is_none() {
+        wheel.ensure(slot);
+        wheel.arm(slot, now.0 + TRIM_AFTER_NS);
     }
 }

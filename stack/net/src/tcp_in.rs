@@ -103,7 +103,7 @@ impl Stack {
             self.pool.free(frame);
         }
         self.mark_dirty(slot);
-        self.settle(slot);
+        self.settle(slot, now);
     }
 
     fn time_wait_in(&mut self, index: u32, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {

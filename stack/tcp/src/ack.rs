@@ -101,7 +101,7 @@ impl Tcb {
 
     /// Frames that were acknowledged go home.
     fn release_acked(&mut self, ack: SeqNum, d: &mut Delivery, env: &mut Env) {
-        let before = self.snd.bytes;
+        let before = self.snd.bytes();
         let mut sacked_before = 0;
         while let Some(seg) = self.snd.pop_acked(env.pool, ack) {
             if seg.has(SACKED) {
@@ -114,7 +114,7 @@ impl Tcb {
             }
             env.pool.free(seg.frame);
         }
-        d.bytes += before - self.snd.bytes - sacked_before;
+        d.bytes += before - self.snd.bytes() - sacked_before;
         self.snd_una = ack;
     }
 

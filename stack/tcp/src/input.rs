@@ -201,7 +201,7 @@ impl Tcb {
         let old = (seg.seq + seg.seq_len()).at_or_before(self.rcv_nxt);
         if old && self.sack_on && seg.payload_len > 0 {
             // RFC 2883: tell which bytes came twice.
-            self.sack.duplicate(seg.seq, seg.seq + seg.payload_len);
+            self.ooo.get_or_insert_default().sack.duplicate(seg.seq, seg.seq + seg.payload_len);
         }
         self.ack_out_of_window(seg, env);
         Disposition::Drop(if old { TcpDrop::OldDuplicate } else { TcpDrop::OutOfWindow })
@@ -271,12 +271,12 @@ impl Tcb {
                 done = drop;
             }
         }
-        if fin {
-            self.fin_at = Some(seg.seq + seg.payload_len);
-        }
-        if self.fin_at == Some(self.rcv_nxt) {
+        let early = self.ooo.as_ref().and_then(|o| o.fin_at);
+        let fin_at = if fin { Some(seg.seq + seg.payload_len) } else { early };
+        if fin_at == Some(self.rcv_nxt) {
             self.on_fin(env);
         } else if fin {
+            self.ooo.get_or_insert_default().fin_at = fin_at;
             self.ack_now = true;
         }
         done
@@ -294,10 +294,8 @@ impl Tcb {
             }
             // RFC 5681 section 4.2: what fills (a part of) a gap is acknowledged at once.
             self.ack_now = true;
-            if ooo.is_empty() {
-                self.ooo = None;
-            }
-            self.sack.advance(self.rcv_nxt);
+            ooo.sack.advance(self.rcv_nxt);
+            self.tidy_ooo();
         }
         self.raise(Events::READABLE);
         self.schedule_ack(full, env);
@@ -325,28 +323,32 @@ impl Tcb {
         env.counters.ooo_segs += 1;
         let (len, short) = (frame.len() as u32, env.short_of_frames);
         let chunk = Chunk::keep(frame, env.pool, short);
-        match self.ooo.get_or_insert_default().insert(env.pool, seq, chunk) {
+        let ooo = self.ooo.get_or_insert_default();
+        let drop = match ooo.insert(env.pool, seq, chunk) {
             Inserted::Range(start, end) => {
-                self.sack.add(start, end);
+                ooo.sack.add(start, end);
                 None
             }
             Inserted::Duplicate => {
                 if self.sack_on {
-                    self.sack.duplicate(seq, seq + len);
+                    ooo.sack.duplicate(seq, seq + len);
                 }
                 Some(Disposition::Drop(TcpDrop::OldDuplicate))
             }
             Inserted::Full => Some(Disposition::Drop(TcpDrop::OooLimit)),
-        }
+        };
+        self.tidy_ooo();
+        drop
     }
 
     fn on_fin(&mut self, env: &mut Env) {
         self.rcv_nxt += 1;
-        self.fin_at = None;
         self.fin_received = true;
         self.ack_now = true;
-        if let Some(mut o) = self.ooo.take() {
+        if let Some(o) = &mut self.ooo {
             o.clear(env.pool);
+            o.sack.advance(self.rcv_nxt);
+            self.tidy_ooo();
         }
         self.state = match self.state {
             State::Established => State::CloseWait,

@@ -17,7 +17,6 @@ impl Tcb {
             && seg.seq == self.rcv_nxt
             && seg.payload_len <= self.rcv_wnd()
             && self.ooo.is_none()
-            && self.fin_at.is_none()
             && self.recovery == Recovery::Open
             && seg.options.sack.is_empty()
             && seg.ack.at_or_after(self.snd_una)

@@ -35,6 +35,7 @@ mod close;
 mod keepalive;
 mod output;
 mod prr;
+mod queue;
 pub mod rtt;
 pub mod snd;
 pub mod time_wait;

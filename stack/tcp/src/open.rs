@@ -9,7 +9,6 @@ use crate::limits::{MSS_DEFAULT_V4, MSS_DEFAULT_V6, WSCALE_MAX};
 use crate::rack::Rack;
 use crate::rcv::RecvQueue;
 use crate::rtt::Rtt;
-use crate::sack::SackRanges;
 use crate::segment::{Segment, SegmentIn};
 use crate::seq::SeqNum;
 use crate::snd::SendQueue;
@@ -67,8 +66,6 @@ impl Tcb {
             rcv_buf: cfg.rcv_buf_bytes,
             recv: RecvQueue::default(),
             ooo: None,
-            sack: SackRanges::default(),
-            fin_at: None,
             ack_now: false,
             unacked_segs: 0,
             quickack: cfg.quickack_segs,

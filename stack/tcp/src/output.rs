@@ -307,9 +307,12 @@ impl Tcb {
             return Sent::NotNow;
         }
         let mut segment = self.header(TcpFlags::ACK, env.now);
-        if self.sack_on && !self.sack.is_empty() {
+        if self.sack_on
+            && let Some(ooo) = &mut self.ooo
+        {
             // RFC 2018 section 3: 40 bytes of options hold 4 blocks, 3 beside timestamps.
-            segment.options.sack = self.sack.take_blocks(if self.ts_on { 3 } else { 4 });
+            segment.options.sack = ooo.sack.take_blocks(if self.ts_on { 3 } else { 4 });
+            self.tidy_ooo();
         }
         let sent = sink.control(env.pool, &segment);
         if sent == Sent::Yes {
@@ -335,7 +338,7 @@ impl Tcb {
     fn on_sent(&mut self, env: &mut Env, with_sack: bool) {
         env.counters.segs_out += 1;
         self.last_ack_sent = self.rcv_nxt;
-        if self.sack_on && !self.sack.is_empty() && !with_sack {
+        if self.sack_on && !with_sack && self.ooo.as_ref().is_some_and(|o| !o.sack.is_empty()) {
             return;
         }
         self.ack_now = false;

@@ -1,9 +1,11 @@
 //! The receive queue: in-order payload, still in the frames it came in.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use linerate_frame::{Frame, Pool};
+
+use crate::queue::Queue;
 
 /// A run of received payload.
 #[derive(Debug)]
@@ -11,14 +13,15 @@ pub enum Chunk {
     /// In the frame it came in.
     Frame(Frame),
     /// Copied out because frames ran short: DESIGN rule 2, before anything is dropped.
-    Heap {
-        /// The copy.
-        bytes: Box<[u8]>,
-        /// First byte not read.
-        start: usize,
-        /// Bytes not read.
-        len: usize,
-    },
+    Heap(Box<Heap>),
+}
+
+/// Payload on the heap.
+#[derive(Debug)]
+pub struct Heap {
+    bytes: Vec<u8>,
+    /// First byte not read.
+    start: usize,
 }
 
 #[allow(clippy::len_without_is_empty)] // a chunk is never empty
@@ -27,25 +30,21 @@ impl Chunk {
     pub fn len(&self) -> usize {
         match self {
             Chunk::Frame(f) => f.len(),
-            Chunk::Heap { len, .. } => *len,
+            Chunk::Heap(h) => h.bytes.len() - h.start,
         }
     }
 
     pub(crate) fn advance(&mut self, n: usize) {
         match self {
             Chunk::Frame(f) => f.advance(n),
-            Chunk::Heap { start, len, .. } => {
-                let n = n.min(*len);
-                *start += n;
-                *len -= n;
-            }
+            Chunk::Heap(h) => h.start = (h.start + n).min(h.bytes.len()),
         }
     }
 
     pub(crate) fn truncate(&mut self, n: usize) {
         match self {
             Chunk::Frame(f) => f.truncate(n),
-            Chunk::Heap { len, .. } => *len = n.min(*len),
+            Chunk::Heap(h) => h.bytes.truncate(h.start + n),
         }
     }
 
@@ -53,7 +52,7 @@ impl Chunk {
     pub fn bytes<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
         match self {
             Chunk::Frame(f) => pool.bytes(f),
-            Chunk::Heap { bytes, start, len } => &bytes[*start..*start + *len],
+            Chunk::Heap(h) => &h.bytes[h.start..],
         }
     }
 
@@ -73,17 +72,16 @@ impl Chunk {
         if !short_of_frames {
             return Chunk::Frame(frame);
         }
-        let bytes: Box<[u8]> = pool.bytes(&frame).into();
+        let bytes = pool.bytes(&frame).to_vec();
         pool.free(frame);
-        let len = bytes.len();
-        Chunk::Heap { bytes, start: 0, len }
+        Chunk::Heap(Box::new(Heap { bytes, start: 0 }))
     }
 }
 
 /// In-order bytes that the application has not read.
 #[derive(Debug, Default)]
 pub(crate) struct RecvQueue {
-    chunks: VecDeque<Chunk>,
+    pub chunks: Queue<Chunk>,
     pub bytes: u32,
 }
 
@@ -129,14 +127,13 @@ impl RecvQueue {
 
     pub fn clear(&mut self, pool: &mut Pool) {
         self.consume(pool, usize::MAX);
-        self.chunks = VecDeque::new();
+        self.chunks.trim();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
     use linerate_frame::Region;
 
     #[test]

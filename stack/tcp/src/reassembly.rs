@@ -6,6 +6,7 @@ use linerate_frame::Pool;
 
 use crate::limits::OOO_SEGS_MAX;
 use crate::rcv::Chunk;
+use crate::sack::SackRanges;
 use crate::seq::SeqNum;
 
 #[derive(Debug)]
@@ -20,10 +21,14 @@ impl Ooo {
     }
 }
 
-/// The out-of-order queue of one connection.
+/// What a connection remembers of the sequence space beyond RCV.NXT, and owes the peer word of; most of the time there
+/// is nothing, and no `Reassembly`.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
     segs: Vec<Ooo>,
+    pub sack: SackRanges,
+    /// Where the peer's FIN stands, if it came out of order.
+    pub fin_at: Option<SeqNum>,
 }
 
 /// What [`Reassembly::insert`] did.
@@ -38,8 +43,9 @@ pub(crate) enum Inserted {
 }
 
 impl Reassembly {
-    pub fn is_empty(&self) -> bool {
-        self.segs.is_empty()
+    /// Nothing is held and nothing owed.
+    pub fn is_idle(&self) -> bool {
+        self.segs.is_empty() && self.sack.is_empty() && self.fin_at.is_none()
     }
 
     pub fn frames(&self) -> usize {
@@ -111,6 +117,7 @@ impl Reassembly {
         for s in self.segs.drain(..) {
             s.chunk.free(pool);
         }
+        self.fin_at = None;
     }
 }
 
@@ -167,7 +174,7 @@ mod tests {
                 }
                 c.free(&mut pool);
             }
-            assert!(r.is_empty() && pool.ledger().is_home());
+            assert!(r.is_idle() && pool.ledger().is_home());
         }
     }
 }

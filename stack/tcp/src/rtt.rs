@@ -11,8 +11,8 @@ pub struct Rtt {
     pub rttvar: u64,
     /// Smallest sample of the connection in ns; `u64::MAX` before the first.
     pub min_rtt: u64,
-    rto: u64,
-    rto_min: u64,
+    rto_min_us: u32,
+    syn_was_lost: bool,
     /// Doublings since the last new acknowledgment: RFC 6298 (5.5).
     pub backoff: u8,
 }
@@ -20,14 +20,19 @@ pub struct Rtt {
 impl Rtt {
     /// No sample yet: RTO is 1 s (2.1).
     pub fn new(rto_min: u64) -> Self {
-        Self { srtt: 0, rttvar: 0, min_rtt: u64::MAX, rto: RTO_INITIAL_NS, rto_min, backoff: 0 }
+        Self {
+            srtt: 0,
+            rttvar: 0,
+            min_rtt: u64::MAX,
+            rto_min_us: (rto_min / 1000) as u32,
+            syn_was_lost: false,
+            backoff: 0,
+        }
     }
 
     /// The SYN was retransmitted and there is no sample yet: RFC 6298 (5.7).
     pub fn syn_was_lost(&mut self) {
-        if self.srtt == 0 {
-            self.rto = RTO_AFTER_SYN_LOSS_NS;
-        }
+        self.syn_was_lost = true;
     }
 
     /// A sample of a segment that was sent once (Karn's algorithm, RFC 9293 MUST-18): RFC 6298 (2.2), (2.3).
@@ -41,19 +46,22 @@ impl Rtt {
             self.rttvar = self.rttvar - self.rttvar / 4 + self.srtt.abs_diff(r) / 4;
             self.srtt = self.srtt - self.srtt / 8 + r / 8;
         }
-        // (2.4) with the floor put under the variance term as Linux does: with a short RTT a delayed ACK of the
-        // peer is inside the timeout even though SRTT + 4 RTTVAR converged on less.
-        self.rto = (self.srtt + (4 * self.rttvar).max(self.rto_min)).min(RTO_MAX_NS);
     }
 
     /// RTO with its backoff, in ns: (5.5).
     pub fn rto(&self) -> u64 {
-        self.rto.saturating_mul(1 << self.backoff.min(20)).min(RTO_MAX_NS)
+        self.rto_base().saturating_mul(1 << self.backoff.min(20)).min(RTO_MAX_NS)
     }
 
     /// RTO without backoff, in ns.
     pub fn rto_base(&self) -> u64 {
-        self.rto
+        match self.srtt {
+            0 if self.syn_was_lost => RTO_AFTER_SYN_LOSS_NS,
+            0 => RTO_INITIAL_NS,
+            // (2.4) with the floor put under the variance term as Linux does: with a short RTT a delayed ACK of the
+            // peer is inside the timeout even though SRTT + 4 RTTVAR converged on less.
+            srtt => (srtt + (4 * self.rttvar).max(self.rto_min_us as u64 * 1000)).min(RTO_MAX_NS),
+        }
     }
 
     /// (5.5) the timer expired.

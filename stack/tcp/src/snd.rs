@@ -8,11 +8,10 @@
 //! Bytes are copied once, by [`SendQueue::write`], into the frame that will leave, and summed in the same pass. A
 //! frame stays until it is acknowledged, so retransmission needs no second buffer.
 
-use alloc::collections::VecDeque;
-
 use linerate_frame::{Frame, Pool};
 use linerate_wire::checksum::{self, Sum};
 
+use crate::queue::Queue;
 use crate::seq::SeqNum;
 use crate::time::Instant;
 
@@ -63,13 +62,11 @@ impl TxSeg {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct SendQueue {
-    pub segs: VecDeque<TxSeg>,
+    pub segs: Queue<TxSeg>,
     /// Index of the first segment never sent.
     pub unsent: usize,
     /// Sequence number after the last byte written.
     pub end: SeqNum,
-    /// Bytes in the queue.
-    pub bytes: u32,
     /// Bytes in flight.
     pub pipe: u32,
     /// Segments held to be lost and not sent again yet.
@@ -80,7 +77,13 @@ pub(crate) struct SendQueue {
 
 impl SendQueue {
     pub fn new(first: SeqNum) -> Self {
-        Self { segs: VecDeque::new(), unsent: 0, end: first, bytes: 0, pipe: 0, lost_unsent: 0, sacked: 0 }
+        Self { segs: Queue::default(), unsent: 0, end: first, pipe: 0, lost_unsent: 0, sacked: 0 }
+    }
+
+    /// Bytes in the queue.
+    #[inline]
+    pub fn bytes(&self) -> u32 {
+        self.segs.front().map_or(0, |s| self.end.since(s.seq))
     }
 
     /// Copies as much of `data` as the pool allows. Returns how much.
@@ -102,7 +105,6 @@ impl SendQueue {
                 append(pool, self.segs.back_mut().expect("just pushed"), rest, mss)
             };
             self.end += n as u32;
-            self.bytes += n as u32;
             rest = &rest[n..];
         }
         let taken = data.len() - rest.len();
@@ -120,7 +122,6 @@ impl SendQueue {
         let sum = checksum::sum(pool.bytes(&frame));
         self.segs.push_back(TxSeg { frame, seq: self.end, sum, sent_at: Instant(0), flags: PSH });
         self.end += len;
-        self.bytes += len;
     }
 
     /// The first index whose segment ends after `seq`, among those sent.
@@ -182,7 +183,6 @@ impl SendQueue {
         if first.end().at_or_before(ack) {
             let seg = self.segs.pop_front().expect("unsent > 0");
             self.unsent -= 1;
-            self.bytes -= seg.len();
             self.pipe -= if seg.piped() { seg.len() } else { 0 };
             self.lost_unsent -= seg.lost_unsent() as u32;
             self.sacked -= seg.has(SACKED) as u32;
@@ -191,7 +191,6 @@ impl SendQueue {
         let n = ack.since(first.seq);
         if n > 0 {
             self.pipe -= if first.piped() { n } else { 0 };
-            self.bytes -= n;
             first.frame.advance(n as usize);
             first.seq += n;
             first.sum = checksum::sum(pool.bytes(&first.frame));
@@ -226,7 +225,7 @@ impl SendQueue {
 
     /// Everything home.
     pub fn clear(&mut self, pool: &mut Pool) {
-        for seg in self.segs.drain(..) {
+        while let Some(seg) = self.segs.pop_front() {
             pool.free(seg.frame);
         }
         *self = Self::new(self.end);
@@ -264,12 +263,12 @@ mod tests {
 
     fn check(q: &SendQueue, pool: &Pool) {
         let mut at = None;
-        for s in &q.segs {
+        for s in q.segs.iter() {
             assert_eq!(checksum::sum(pool.bytes(&s.frame)).fold(), s.sum.fold(), "sum of {s:?}");
             assert!(at.is_none_or(|a| a == s.seq));
             at = Some(s.end());
         }
-        assert_eq!(q.bytes, q.segs.iter().map(TxSeg::len).sum::<u32>());
+        assert_eq!(q.bytes(), q.segs.iter().map(TxSeg::len).sum::<u32>());
         let pipe: u32 = q.segs.iter().take(q.unsent).filter(|s| s.piped()).map(TxSeg::len).sum();
         assert_eq!(q.pipe, pipe);
     }

@@ -11,6 +11,7 @@ use linerate_wire::FlowKey;
 use linerate_wire::flow_key::HashKey;
 
 use crate::egress::Path;
+use crate::flow::slab::Slab;
 use crate::flow::table::FlowTable;
 use crate::flow::{FlowId, ListenerId};
 use crate::limits::TIME_WAIT_CONNS_MAX;
@@ -49,10 +50,10 @@ const WAITING: u32 = 1 << 31;
 pub(crate) struct Flows {
     table: FlowTable,
     hash_key: HashKey,
-    pub conns: Vec<Option<Conn>>,
+    pub conns: Slab<Conn>,
     free: Vec<u32>,
     generation: u32,
-    waiting: Vec<Option<Waiting>>,
+    waiting: Slab<Waiting>,
     waiting_free: Vec<u32>,
     /// In the order of their end: all wait equally long.
     waiting_order: VecDeque<(u32, Instant)>,
@@ -64,10 +65,10 @@ impl Flows {
         Self {
             table: FlowTable::new(),
             hash_key,
-            conns: Vec::new(),
+            conns: Slab::new(),
             free: Vec::new(),
             generation: 0,
-            waiting: Vec::new(),
+            waiting: Slab::new(),
             waiting_free: Vec::new(),
             waiting_order: VecDeque::new(),
             len: 0,
@@ -126,10 +127,7 @@ impl Flows {
                 self.conns[slot as usize] = Some(conn);
                 slot
             }
-            None => {
-                self.conns.push(Some(conn));
-                self.conns.len() as u32 - 1
-            }
+            None => self.conns.push(conn) as u32,
         };
         self.insert_slot(&key, slot);
         self.len += 1;
@@ -145,11 +143,11 @@ impl Flows {
     }
 
     pub fn get(&self, id: FlowId) -> Option<&Conn> {
-        self.conns.get(id.slot as usize)?.as_ref().filter(|c| c.generation == id.generation)
+        self.conns.get(id.slot as usize).filter(|c| c.generation == id.generation)
     }
 
     pub fn get_mut(&mut self, id: FlowId) -> Option<&mut Conn> {
-        self.conns.get_mut(id.slot as usize)?.as_mut().filter(|c| c.generation == id.generation)
+        self.conns.get_mut(id.slot as usize).filter(|c| c.generation == id.generation)
     }
 
     /// What is left of a connection waits for 2 MSL. Above the limit the oldest goes early.
@@ -162,10 +160,7 @@ impl Flows {
                 self.waiting[i as usize] = Some(Waiting { key, tw });
                 i
             }
-            None => {
-                self.waiting.push(Some(Waiting { key, tw }));
-                self.waiting.len() as u32 - 1
-            }
+            None => self.waiting.push(Waiting { key, tw }) as u32,
         };
         self.insert_slot(&key, index | WAITING);
         self.waiting_order.push_back((index, tw.expires));
@@ -230,5 +225,11 @@ mod tests {
     #[test]
     fn a_connection_in_time_wait_is_small() {
         assert!(size_of::<Option<Waiting>>() <= 64);
+    }
+
+    /// With 24 bytes in the timer wheel and up to 10 in the flow table: 512 for an idle connection.
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Option<Conn>>() <= 520, "Conn is {} bytes", size_of::<Option<Conn>>());
     }
 }

@@ -3,6 +3,7 @@
 pub mod listeners;
 pub mod lookup;
 pub mod owner;
+pub(crate) mod slab;
 pub mod table;
 
 /// A connection of one stack. Stale ids (the connection is gone) are recognised by the generation.
