@@ -78,8 +78,22 @@ fn the_initial_window_is_ten_segments_and_doubles() {
     let out = h.write(id, &bytes(60_000));
     assert_eq!(p.data(&out).len(), 10);
     assert_eq!(p.data(&out)[9], (9000, 1000));
-    let out = h.ack(&mut p, 10_000);
+    let mut out = h.ack(&mut p, 8_000);
+    out.extend(h.ack(&mut p, 10_000));
     assert_eq!(p.data(&out).len(), 20);
+}
+
+/// An ACK of more than L = 8 segments opens the window by 8: what leaves at once is bounded.
+//= RFC 9406 section 4.2
+#[test]
+fn slow_start_takes_eight_segments_of_an_ack() {
+    for (l, sent) in [(linerate_tcp::limits::SLOW_START_L_SEGS, 18), (u32::MAX, 20)] {
+        let cfg = TcpConfig { slow_start_l_segs: l, ..TcpConfig::default() };
+        let (mut h, mut p, id) = open_with(cfg, Opts::default());
+        h.write(id, &bytes(60_000));
+        let out = h.ack(&mut p, 10_000);
+        assert_eq!(p.data(&out).len(), sent);
+    }
 }
 
 /// RFC 5681 section 3.1: the handshake was lossy, so the initial window is one segment.
@@ -420,8 +434,8 @@ fn the_send_buffer_is_bounded_and_writable_tells() {
 fn the_window_restarts_after_idleness() {
     let (mut h, mut p, id) = open(Opts::default());
     h.write(id, &bytes(60_000));
-    for off in [10_000, 30_000, 60_000] {
-        h.run(10 * MS);
+    for off in (0..=60_000).step_by(5_000).skip(1) {
+        h.run(5 * MS);
         h.ack(&mut p, off);
     }
     assert!(h.stack.info(id).unwrap().cwnd_bytes > 30_000);

@@ -211,6 +211,7 @@ impl Tcb {
             }
             self.recovery = Recovery::Open;
             self.dup_acks = 0;
+            self.cc.on_recovered(self.snd_una, self.snd_nxt);
         }
         if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 {
             self.enter_fast_recovery(prior_pipe);
@@ -227,7 +228,18 @@ impl Tcb {
                 if acked > 0 {
                     let limited = self.cwnd_limited
                         || (self.cc.in_slow_start() && prior_pipe.saturating_mul(2) >= self.cc.cwnd);
-                    self.cc.on_ack(&Acked { bytes: acked, now: env.now, srtt: self.rtt.srtt, limited });
+                    // After a timeout a cumulative ACK may cover what had arrived long before.
+                    let bytes = if self.recovery == Recovery::Loss { d.bytes.min(acked) } else { acked };
+                    self.cc.on_ack(&Acked {
+                        bytes,
+                        now: env.now,
+                        srtt: self.rtt.srtt,
+                        rtt: d.rtt,
+                        una: self.snd_una,
+                        nxt: self.snd_nxt,
+                        limited,
+                        l_segs: env.cfg.slow_start_l_segs,
+                    });
                 }
             }
         }

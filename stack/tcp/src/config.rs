@@ -1,6 +1,6 @@
 //! What can be chosen for a connection.
 
-use crate::cc::CcKind;
+use crate::cc::{CcKind, IdleRestart};
 use crate::limits;
 
 /// Settings of TCP, per stack; a listener's connections take them at their birth.
@@ -22,6 +22,11 @@ pub struct TcpConfig {
     pub nodelay: bool,
     /// Congestion control.
     pub cc: CcKind,
+    /// What becomes of the congestion window after an idle time.
+    pub idle_restart: IdleRestart,
+    /// Segments of one ACK that slow start takes at once, unless paced: L of RFC 9406 section 4.2. Linux has no limit
+    /// (`u32::MAX`).
+    pub slow_start_l_segs: u32,
     /// RTO at least, in ns; RFC 6298 (2.4) says 1 s, Linux 200 ms.
     pub rto_min_ns: u64,
     /// Delay of a delayed ACK at most, in ns (< 500 ms, RFC 9293 MUST-40).
@@ -45,6 +50,8 @@ impl Default for TcpConfig {
             window_scaling: true,
             nodelay: false,
             cc: CcKind::Cubic,
+            idle_restart: IdleRestart::Window,
+            slow_start_l_segs: limits::SLOW_START_L_SEGS,
             rto_min_ns: limits::RTO_MIN_NS,
             delack_ns: limits::DELACK_NS,
             stretch_acks: true,

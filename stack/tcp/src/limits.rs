@@ -16,6 +16,12 @@ pub const TS_OPTION_BYTES: u16 = 12;
 
 /// Initial window in segments: RFC 6928.
 pub const IW_SEGS: u32 = 10;
+/// Segments of one ACK that slow start takes at once: L of RFC 9406 section 4.3, unpaced.
+pub const SLOW_START_L_SEGS: u32 = 8;
+/// How long a window that is not in use is kept: the Non-Validated Period of RFC 7661 section 4.4.4.
+pub const NVP_NS: u64 = 300 * SEC;
+/// pipeACK Sampling Period, at least: RFC 7661 section 4.2.
+pub const PIPE_ACK_PERIOD_NS: u64 = SEC;
 /// Duplicate ACKs that prove a loss: RFC 5681 section 3.2.
 pub const DUP_THRESH: u32 = 3;
 

@@ -205,6 +205,7 @@ impl Tcb {
         if handshake_was_lossy {
             self.cc.on_syn_lost();
         }
+        self.cc.start(self.snd_una, env.now);
         self.arm_keepalive(env);
         self.raise(Events(Events::CONNECTED.0 | Events::WRITABLE.0));
     }

@@ -55,13 +55,11 @@ impl Tcb {
     }
 
     fn send_data(&mut self, probe: Probe, env: &mut Env, sink: &mut impl Sink) -> bool {
-        // RFC 5681 section 4.1
-        if self.snd.pipe == 0
-            && self.flight() == 0
-            && !self.snd.segs.is_empty()
-            && env.now.since(self.last_sent_at) > self.rtt.rto_base()
-        {
-            self.cc.on_idle_restart();
+        if self.flight() == 0 && !self.snd.segs.is_empty() {
+            let (idle, rto) = (env.now.since(self.last_sent_at), self.rtt.rto_base());
+            if idle > rto {
+                self.cc.on_idle(env.cfg.idle_restart, idle, rto);
+            }
         }
         match probe {
             Probe::None => {}

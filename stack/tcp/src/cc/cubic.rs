@@ -151,7 +151,7 @@ mod tests {
     const SMSS: u32 = 1000;
 
     fn ack(bytes: u32, now: Instant, srtt: u64) -> Acked {
-        Acked { bytes, now, srtt, limited: true }
+        Acked { bytes, now, srtt, limited: true, ..Acked::default() }
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! Congestion control: how much may be in flight. RFC 5681 is the frame, an algorithm fills it in.
 
 mod cubic;
+mod hystart;
 mod reno;
+mod validation;
 
 use alloc::boxed::Box;
 
-use crate::limits::IW_SEGS;
+use crate::limits::{IW_SEGS, NVP_NS};
+use crate::seq::SeqNum;
 use crate::time::Instant;
 use cubic::Cubic;
+use hystart::{Growth, HyStart};
 use reno::NewReno;
+use validation::Validation;
 
 /// Which algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,6 +25,18 @@ pub enum CcKind {
     NewReno,
 }
 
+/// What becomes of the window when nothing was sent for longer than an RTO.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum IdleRestart {
+    /// The restart window: RFC 5681 section 4.1.
+    #[default]
+    Window,
+    /// Half for each RTO, down to the restart window: RFC 2861; Linux with `tcp_slow_start_after_idle`.
+    Decay,
+    /// It stays, as long as RFC 7661 section 4.4.4 lets it: Linux without.
+    Keep,
+}
+
 /// What an acknowledgment outside of fast recovery tells congestion control.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Acked {
@@ -29,8 +46,16 @@ pub struct Acked {
     pub now: Instant,
     /// SRTT in ns.
     pub srtt: u64,
+    /// The RTT sample of this ACK in ns, if it brought one.
+    pub rtt: Option<u64>,
+    /// SND.UNA after it.
+    pub una: SeqNum,
+    /// SND.NXT
+    pub nxt: SeqNum,
     /// The window was in use.
     pub limited: bool,
+    /// Segments that slow start takes of it at most; `u32::MAX` for a paced sender.
+    pub l_segs: u32,
 }
 
 /// The window and the algorithm's memory.
@@ -41,14 +66,30 @@ pub struct Cc {
     /// ssthresh in bytes; `u32::MAX` until the first congestion event.
     pub ssthresh: u32,
     smss: u32,
+    validation: Validation,
     algorithm: Algorithm,
 }
 
 #[derive(Clone, Debug)]
 enum Algorithm {
-    /// Boxed, and there only once slow start has ended: an idle connection has none.
-    Cubic(Option<Box<Cubic>>),
+    /// CUBIC before its first congestion avoidance.
+    CubicStart(HyStart),
+    /// On the heap, for an idle connection has none.
+    Cubic(Box<Cubic>),
     NewReno(NewReno),
+}
+
+impl Algorithm {
+    /// CUBIC's memory, which there is from the end of the first slow start on.
+    fn cubic(&mut self) -> Option<&mut Cubic> {
+        if let Self::CubicStart(_) = self {
+            *self = Self::Cubic(Box::new(Cubic::new()));
+        }
+        match self {
+            Self::Cubic(c) => Some(c),
+            _ => None,
+        }
+    }
 }
 
 /// What a reduction of the window is undone to.
@@ -63,10 +104,16 @@ impl Cc {
     /// A fresh connection: initial window of RFC 6928.
     pub fn new(kind: CcKind, smss: u32) -> Self {
         let algorithm = match kind {
-            CcKind::Cubic => Algorithm::Cubic(None),
+            CcKind::Cubic => Algorithm::CubicStart(HyStart::new()),
             CcKind::NewReno => Algorithm::NewReno(NewReno::default()),
         };
-        Self { cwnd: initial_window(smss), ssthresh: u32::MAX, smss, algorithm }
+        Self {
+            cwnd: initial_window(smss),
+            ssthresh: u32::MAX,
+            smss,
+            validation: Validation::new(),
+            algorithm,
+        }
     }
 
     /// SMSS became known or changed.
@@ -82,45 +129,79 @@ impl Cc {
         self.cwnd < self.ssthresh
     }
 
+    /// The handshake is complete: `una` is the first sequence number of data.
+    pub fn start(&mut self, una: SeqNum, now: Instant) {
+        self.validation.start(una, now);
+    }
+
     /// An ACK outside of fast recovery. A window that is not in use does not grow.
     pub fn on_ack(&mut self, ack: &Acked) {
-        if !ack.limited {
-            if let Algorithm::Cubic(Some(c)) = &mut self.algorithm {
+        let round_over = self.validation.on_ack(ack.una, ack.nxt, ack.srtt, ack.now);
+        let slow_start = self.in_slow_start();
+        let valid = self.validation.is_valid(self.cwnd, slow_start);
+        if self.validation.note_phase(valid, ack.now) {
+            self.end_non_validated_period();
+        }
+        if !ack.limited || !valid {
+            if let Algorithm::Cubic(c) = &mut self.algorithm {
                 c.on_app_limited(ack.now);
             }
             return;
         }
         let mut ack = *ack;
-        if self.in_slow_start() {
-            // RFC 5681 (2) with RFC 3465's byte counting; the ACKs of a burst-wise acknowledging peer cover
-            // many segments, so L is not limited to 2 SMSS (as Linux does, RFC 9406 4.2 for paced senders).
-            let grow = ack.bytes.min(self.ssthresh - self.cwnd);
-            self.cwnd += grow;
-            ack.bytes -= grow;
+        if slow_start {
+            ack.bytes = self.slow_start(&ack, round_over);
             if ack.bytes == 0 {
                 return;
             }
         }
         match &mut self.algorithm {
-            Algorithm::Cubic(c) => {
-                let c = c.get_or_insert_with(|| Box::new(Cubic::new()));
-                c.on_ack(&mut self.cwnd, self.smss, &ack);
-            }
             Algorithm::NewReno(r) => r.on_ack(&mut self.cwnd, self.smss, ack.bytes),
+            other => {
+                if let Some(c) = other.cubic() {
+                    c.on_ack(&mut self.cwnd, self.smss, &ack);
+                }
+            }
         }
+    }
+
+    /// RFC 5681 (2), counting bytes. Returns those that ssthresh leaves to congestion avoidance.
+    fn slow_start(&mut self, ack: &Acked, round_over: bool) -> u32 {
+        //= RFC 9406 section 4.2
+        let mut grow = ack.bytes.min(ack.l_segs.saturating_mul(self.smss));
+        if let Algorithm::CubicStart(h) = &mut self.algorithm {
+            match h.on_ack(grow, ack.rtt, round_over) {
+                Growth::By(n) => grow = n,
+                Growth::End => {
+                    self.ssthresh = self.cwnd;
+                    return ack.bytes;
+                }
+            }
+        }
+        let to_ssthresh = self.ssthresh - self.cwnd;
+        self.cwnd += grow.min(to_ssthresh);
+        grow.saturating_sub(to_ssthresh)
     }
 
     /// A congestion event (loss, or ECN's echo) with `flight` bytes in flight: ssthresh for the recovery that begins.
     pub fn on_congestion(&mut self, flight: u32) {
+        let valid = self.validation.is_valid(self.cwnd, self.in_slow_start());
+        //= RFC 7661 section 4.4.2
+        let in_use = self.validation.pipe_ack().unwrap_or(0).max(flight).min(self.cwnd);
         self.ssthresh = match &mut self.algorithm {
-            Algorithm::Cubic(c) => {
-                let c = c.get_or_insert_with(|| Box::new(Cubic::new()));
-                c.on_congestion(self.cwnd, self.cwnd, self.smss)
-            }
-            // RFC 5681 (4)
-            Algorithm::NewReno(_) => flight / 2,
+            //= RFC 5681 section 3.1
+            Algorithm::NewReno(_) => (if valid { flight } else { in_use }) / 2,
+            other => match other.cubic() {
+                Some(c) => c.on_congestion(self.cwnd, if valid { self.cwnd } else { in_use }, self.smss),
+                None => self.ssthresh,
+            },
         }
         .max(2 * self.smss);
+    }
+
+    /// Recovery is over, with SND.UNA and SND.NXT.
+    pub fn on_recovered(&mut self, una: SeqNum, nxt: SeqNum) {
+        self.validation.forget(una, nxt);
     }
 
     /// The retransmission timer expired. `first`: for the first time in a series, so that ssthresh is set.
@@ -128,7 +209,7 @@ impl Cc {
         if first {
             self.on_congestion(flight);
         }
-        if let Algorithm::Cubic(Some(c)) = &mut self.algorithm {
+        if let Algorithm::Cubic(c) = &mut self.algorithm {
             c.on_rto();
         }
         //= RFC 5681 section 3.1
@@ -158,13 +239,32 @@ impl Cc {
         self.cwnd = self.smss;
     }
 
-    /// Nothing was sent for longer than an RTO: the restart window.
-    pub fn on_idle_restart(&mut self) {
+    /// Nothing was sent for `idle` ns, longer than the `rto`; now something is.
+    pub fn on_idle(&mut self, mode: IdleRestart, idle: u64, rto: u64) {
+        if mode == IdleRestart::Keep {
+            for _ in 0..(idle / NVP_NS).min(32) {
+                self.end_non_validated_period();
+            }
+            return;
+        }
+        let restart = self.cwnd.min(initial_window(self.smss));
+        if restart < self.cwnd {
+            // RFC 2861 section 3.1: what the path took once is worth to be remembered.
+            self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        }
+        let halvings = if mode == IdleRestart::Decay { (idle / rto.max(1)).min(31) as u32 } else { 31 };
         //= RFC 5681 section 4.1
-        self.cwnd = self.cwnd.min(initial_window(self.smss));
-        if let Algorithm::Cubic(Some(c)) = &mut self.algorithm {
+        self.cwnd = (self.cwnd >> halvings).max(restart);
+        if let Algorithm::Cubic(c) = &mut self.algorithm {
             c.stop_stage();
         }
+    }
+
+    /// The window has not been in use for NVP.
+    fn end_non_validated_period(&mut self) {
+        //= RFC 7661 section 4.4.4
+        self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        self.cwnd = (self.cwnd / 2).max(initial_window(self.smss).min(self.cwnd));
     }
 }
 
@@ -179,7 +279,8 @@ mod tests {
     use crate::time::SEC;
 
     fn ack(bytes: u32) -> Acked {
-        Acked { bytes, srtt: 1, limited: true, ..Acked::default() }
+        // A round that never ends.
+        Acked { bytes, srtt: 1, limited: true, l_segs: 8, nxt: SeqNum(1 << 30), ..Acked::default() }
     }
 
     //= RFC 6928 section 2
@@ -208,6 +309,114 @@ mod tests {
         let mut cc = Cc::new(CcKind::Cubic, 1000);
         cc.on_ack(&Acked { limited: false, ..ack(1_000) });
         assert_eq!(cc.cwnd, 10_000);
+    }
+
+    //= RFC 9406 section 4.2
+    #[test]
+    fn eight_segments_an_ack_unless_paced() {
+        let mut cc = Cc::new(CcKind::Cubic, 1000);
+        cc.on_ack(&ack(50_000));
+        assert_eq!(cc.cwnd, 18_000);
+        cc.on_ack(&Acked { l_segs: u32::MAX, ..ack(50_000) });
+        assert_eq!(cc.cwnd, 68_000);
+    }
+
+    /// A round of an application that sends `bytes` and waits for the ACK.
+    fn exchange(cc: &mut Cc, una: &mut u32, now: &mut u64, bytes: u32, limited: bool) {
+        *una += bytes;
+        *now += SEC / 10;
+        let (una, now) = (SeqNum(*una), Instant(*now));
+        cc.on_ack(&Acked { now, srtt: SEC / 10, una, nxt: una, limited, ..ack(bytes) });
+    }
+
+    //= RFC 7661 section 4.3
+    //= RFC 7661 section 4.4.2
+    //= RFC 7661 section 4.4.4
+    #[test]
+    fn a_window_that_is_not_validated_stays_and_is_not_believed() {
+        for kind in [CcKind::Cubic, CcKind::NewReno] {
+            let mut cc = Cc::new(kind, 1000);
+            let (mut una, mut now) = (1, SEC);
+            cc.start(SeqNum(una), Instant(now));
+            (cc.cwnd, cc.ssthresh) = (100_000, 50_000);
+            for _ in 0..30 {
+                exchange(&mut cc, &mut una, &mut now, 10_000, false);
+            }
+            // Nor does it grow with a burst that happens to fill it, until a round trip has carried half of it.
+            exchange(&mut cc, &mut una, &mut now, 10_000, true);
+            assert_eq!(cc.cwnd, 100_000);
+            let mut lossy = cc.clone();
+            lossy.on_congestion(20_000);
+            assert_eq!(lossy.ssthresh, if kind == CcKind::Cubic { 14_000 } else { 10_000 });
+            let mut lossy = cc.clone();
+            lossy.on_congestion(3_000);
+            assert_eq!(lossy.ssthresh, if kind == CcKind::Cubic { 7_000 } else { 5_000 }, "of pipeACK");
+            for _ in 0..NVP_NS / (SEC / 10) {
+                exchange(&mut cc, &mut una, &mut now, 10_000, false);
+            }
+            assert_eq!((cc.cwnd, cc.ssthresh), (50_000, 75_000));
+            exchange(&mut cc, &mut una, &mut now, 50_000, true);
+            assert!(cc.cwnd > 50_000, "validated");
+            cc.on_recovered(SeqNum(una), SeqNum(una + 60_000));
+            let before = cc.cwnd;
+            for _ in 0..6 {
+                exchange(&mut cc, &mut una, &mut now, 9_999, true);
+            }
+            assert!(cc.cwnd > before, "undefined counts as validated");
+        }
+    }
+
+    //= RFC 5681 section 4.1
+    #[test]
+    fn the_restart_window_after_idle() {
+        let idle = |mode, rtos: u64| {
+            let mut cc = Cc::new(CcKind::Cubic, 1000);
+            (cc.cwnd, cc.ssthresh) = (400_000, 100_000);
+            cc.on_idle(mode, rtos * SEC, SEC);
+            (cc.cwnd, cc.ssthresh)
+        };
+        assert_eq!(idle(IdleRestart::Window, 1), (10_000, 300_000));
+        assert_eq!(idle(IdleRestart::Decay, 1), (200_000, 300_000));
+        assert_eq!(idle(IdleRestart::Decay, 2), (100_000, 300_000));
+        assert_eq!(idle(IdleRestart::Decay, 1000), (10_000, 300_000));
+        assert_eq!(idle(IdleRestart::Keep, 100), (400_000, 100_000));
+        assert_eq!(idle(IdleRestart::Keep, 300), (200_000, 300_000));
+        let mut small = Cc::new(CcKind::Cubic, 1000);
+        small.cwnd = 3_000;
+        small.on_idle(IdleRestart::Window, 9 * SEC, SEC);
+        assert_eq!((small.cwnd, small.ssthresh), (3_000, u32::MAX));
+    }
+
+    /// Slow start that HyStart++ ended goes on as CUBIC at its plateau.
+    //= RFC 9438 section 4.10
+    #[test]
+    fn cubic_takes_over_from_hystart() {
+        let mut cc = Cc::new(CcKind::Cubic, 1000);
+        let (mut una, mut now) = (1, SEC);
+        cc.start(SeqNum(una), Instant(now));
+        let mut round = 0u64;
+        while cc.ssthresh == u32::MAX {
+            round += 1;
+            assert!(round < 20);
+            let (rtt, nxt) = ((50 + 10 * round) * 1_000_000, SeqNum(una + cc.cwnd));
+            for _ in 0..cc.cwnd / 1000 {
+                una += 1000;
+                now += 10_000;
+                let at = Instant(now);
+                cc.on_ack(&Acked { now: at, una: SeqNum(una), nxt, rtt: Some(rtt), ..ack(1000) });
+            }
+            una = nxt.0;
+        }
+        // Two rounds of doubling (10, 20, 40), then by a quarter: 5 rounds, the first of them partly.
+        assert!((60_000..=130_000).contains(&cc.cwnd), "{} after {round} rounds", cc.cwnd);
+        let before = cc.cwnd;
+        for _ in 0..cc.cwnd / 1000 {
+            una += 1000;
+            let at = Instant(now);
+            let una = SeqNum(una);
+            cc.on_ack(&Acked { now: at, una, nxt: una, srtt: SEC / 10, ..ack(1000) });
+        }
+        assert!(cc.cwnd < before + 2_000, "congestion avoidance");
     }
 
     //= RFC 5681 section 3.1
