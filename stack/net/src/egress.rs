@@ -11,7 +11,6 @@ use linerate_wire::{FlowKey, MacAddr, eth, protocol};
 use crate::config::Link;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
-use crate::limits::TTL;
 use crate::neigh::{NeighTable, Resolved};
 use crate::route::RouteTable;
 use crate::stack::Stack;
@@ -34,6 +33,10 @@ pub(crate) struct Egress<'a> {
     pub link: Link,
     pub key: FlowKey,
     pub path: &'a mut Path,
+    /// IPv4's type of service, IPv6's traffic class.
+    pub tos: u8,
+    /// Time to live, hop limit.
+    pub ttl: u8,
     pub now: Instant,
 }
 
@@ -84,11 +87,19 @@ impl Egress<'_> {
         let key = &self.key;
         p.tcp(&tcp_emit(key, segment), key.local, key.remote, Some(sum)).ok()?;
         *self.ip_id = self.ip_id.wrapping_add(1);
-        p.ip(key.local, key.remote, protocol::TCP, TTL, 0, *self.ip_id, true, 0).ok()?;
+        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, true, 0).ok()?;
         if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
             p.eth(src, *dst, None).ok()?;
         }
         Some(p.start())
+    }
+
+    /// Negative advice to IP (RFC 1122 section 3.3.1.4, RFC 4861 section 7.3.3): the next packet there makes sure of the
+    /// neighbour first.
+    pub fn doubt_path(&mut self) {
+        if let (Link::Ethernet(_), Some(route)) = (self.link, self.routes.lookup(self.key.remote)) {
+            self.neigh.on_doubted(route.next_hop(self.key.remote));
+        }
     }
 
     /// Sends a segment that no TCB keeps account of (RST, ACK of TIME-WAIT). Lost if there is no frame for it.

@@ -36,6 +36,6 @@ pub use drop_reason::DropReason;
 pub use flow::owner::Owners;
 pub use flow::{FlowId, ListenerId};
 pub use ingress::Ingress;
-pub use linerate_tcp::{Events, Instant, State, TcpConfig, TcpError};
+pub use linerate_tcp::{Events, Instant, State, SynCookies, TcpConfig, TcpError};
 pub use sock::SockError;
 pub use stack::Stack;

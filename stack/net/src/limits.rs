@@ -4,8 +4,7 @@
 /// 64 bytes each, and 16 in the queue that ends them.
 pub const TIME_WAIT_CONNS_MAX: usize = 1 << 17;
 
-/// Default time to live and hop limit: RFC 1700's 64.
-pub const TTL: u8 = 64;
+pub use linerate_tcp::limits::TTL;
 
 /// ICMP errors and RSTs to nobody's segments, a second (RFC 4443 2.4 (f), RFC 1812 4.3.2.8): a token bucket.
 pub const ICMP_ERRORS_PER_SEC: u64 = 1000;

@@ -317,6 +317,16 @@ impl Stack {
         change(Arc::make_mut(listener.cfg.get_or_insert_with(|| Arc::new(self.tcp_cfg.clone()))));
     }
 
+    /// The settings of connections and listeners to come that have none of their own.
+    pub fn set_tcp_config(&mut self, cfg: TcpConfig) {
+        self.tcp_cfg = cfg;
+    }
+
+    /// Quick ACKs for as many segments from now on; a pending ACK leaves, too. 0: delayed ACKs.
+    pub fn set_quickack(&mut self, id: FlowId, segs: u8) {
+        self.change(id, |c, _| c.tcb.set_quickack(segs));
+    }
+
     /// Turns Nagle's algorithm off or on.
     pub fn set_nodelay(&mut self, id: FlowId, nodelay: bool) {
         self.change(id, |c, _| c.tcb.set_nodelay(nodelay));

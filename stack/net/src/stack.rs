@@ -237,6 +237,10 @@ impl Stack {
             return;
         }
         let more = tcb.on_deadline(&mut env, &mut egress);
+        if tcb.in_trouble(env.cfg) {
+            //= RFC 9293 section 3.8.3, MUST-20
+            egress.doubt_path();
+        }
         if more {
             self.mark_dirty(slot);
         }
@@ -279,11 +283,12 @@ impl Stack {
     /// A connection's TCB together with what its calls need.
     pub(crate) fn conn_env(&mut self, slot: u32, now: Instant) -> Option<(&mut Tcb, Env<'_>, Egress<'_>)> {
         let Conn { tcb, cfg, path, key, .. } = self.flows.conns.get_mut(slot as usize)?;
+        let cfg = cfg.as_deref().unwrap_or(&self.tcp_cfg);
         let env = Env {
             now,
             short_of_frames: self.pool.free_len() < self.short_of_frames_below,
             pool: &mut self.pool,
-            cfg: cfg.as_deref().unwrap_or(&self.tcp_cfg),
+            cfg,
             counters: &mut self.tcp_counters,
         };
         let egress = Egress {
@@ -295,6 +300,9 @@ impl Stack {
             link: self.link,
             key: *key,
             path,
+            // The lower two bits are ECN's.
+            tos: cfg.tos & !3,
+            ttl: cfg.ttl.max(1),
             now,
         };
         Some((tcb, env, egress))

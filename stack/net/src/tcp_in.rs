@@ -199,6 +199,8 @@ impl Stack {
             link: self.link,
             key: *key,
             path: &mut Path::default(),
+            tos: self.tcp_cfg.tos & !3,
+            ttl: self.tcp_cfg.ttl.max(1),
             now,
         };
         egress.reply(&mut self.pool, segment);

@@ -511,7 +511,7 @@ fn absurd_sack_blocks_do_nothing() {
 fn keepalive() {
     let (mut h, _, _) = open(Opts::default());
     assert!(h.run(10 * 3600 * SEC).is_empty());
-    let cfg = TcpConfig { keepalive_idle_ns: Some(7200 * SEC), ..TcpConfig::default() };
+    let cfg = TcpConfig { keepalive: true, ..TcpConfig::default() };
     let (mut h, mut p, id) = open_with(cfg, Opts::default());
     let start = h.now.0;
     let out = h.run(7300 * SEC);

@@ -261,7 +261,7 @@ impl Tcb {
             State::FinWait1 => {
                 self.state = State::FinWait2;
                 if self.detached {
-                    self.linger_at = env.now + crate::limits::FIN_WAIT_2_NS;
+                    self.linger_at = env.now + env.cfg.fin_wait_2_ns;
                 }
             }
             State::Closing => self.enter_time_wait(env),

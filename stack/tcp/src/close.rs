@@ -1,6 +1,5 @@
 //! Closing: RFC 9293 sections 3.6 and 3.10.4, 3.10.5.
 
-use crate::limits::FIN_WAIT_2_NS;
 use crate::segment::Segment;
 use crate::tcb::{Env, State, Tcb, TcpError};
 
@@ -22,9 +21,9 @@ impl Tcb {
                 self.die(env, None);
                 None
             }
-            _ if self.recv.bytes > 0 => self.abort(env),
+            _ if self.recv.bytes > 0 || env.cfg.linger_ns == Some(0) => self.abort(env),
             State::FinWait2 => {
-                self.linger_at = env.now + FIN_WAIT_2_NS;
+                self.linger_at = env.now + env.cfg.fin_wait_2_ns;
                 None
             }
             _ => {

@@ -35,8 +35,69 @@ pub struct TcpConfig {
     pub stretch_acks: bool,
     /// Segments acknowledged at once at the start of a connection.
     pub quickack_segs: u8,
-    /// Keep-alive probes (off by default, RFC 9293 MUST-25): idle time before the first, ns.
-    pub keepalive_idle_ns: Option<u64>,
+    /// Send keep-alive probes.
+    //= RFC 9293 section 3.8.4, MUST-24
+    //= RFC 9293 section 3.8.4, MUST-25
+    pub keepalive: bool,
+    /// Idle time before the first keep-alive probe, ns.
+    //= RFC 9293 section 3.8.4, MUST-27
+    pub keepalive_idle_ns: u64,
+    /// Time between keep-alive probes, ns.
+    pub keepalive_interval_ns: u64,
+    /// Unanswered keep-alive probes before the connection is given up. At least 1: one lost ACK ends nothing (RFC
+    /// 9293 MUST-29).
+    pub keepalive_probes: u8,
+    /// R1: retransmissions of a segment after which the path is held to be in trouble.
+    //= RFC 9293 section 3.8.3, MUST-20
+    pub r1_retries: u8,
+    /// R2: retransmissions of a segment before the connection is given up.
+    //= RFC 9293 section 3.8.3, MUST-21
+    pub data_retries: u8,
+    /// R2 of a SYN.
+    //= RFC 9293 section 3.8.3, MUST-22
+    pub syn_retries: u8,
+    /// R2 of a SYN-ACK; at most 7.
+    pub synack_retries: u8,
+    /// R2 as a time in ns (RFC 9293 section 3.10.1's user timeout): data unacknowledged, or keep-alive probes
+    /// unanswered, for so long end the connection. `None`: retransmissions are counted.
+    pub user_timeout_ns: Option<u64>,
+    /// RFC 5482's ENABLED: tell the peer our user timeout, and adopt the peer's unless `user_timeout_ns` is set.
+    pub user_timeout_option: bool,
+    /// `Some(0)`: close() aborts, whatever is queued (POSIX's SO_LINGER with time 0). Any other time is how long a
+    /// caller that may block waits in its close() for [`Tcb::unacked`](crate::Tcb::unacked) to become 0; nothing
+    /// here blocks, and the connection ends in good order either way.
+    pub linger_ns: Option<u64>,
+    /// FIN-WAIT-2 of a connection that the application has closed, ns.
+    pub fin_wait_2_ns: u64,
+    /// Only full segments leave until this is turned off, or 200 ms are over (Linux's TCP_CORK).
+    pub cork: bool,
+    /// Largest MSS, announced and sent, whatever the MTU allows; 0: no such limit.
+    pub mss_max: u16,
+    /// The receive window is never larger, in bytes; 0: no such limit.
+    pub window_clamp_bytes: u32,
+    /// A listener's connection is not complete until data comes, or this time is over, ns; 0: the handshake's ACK
+    /// completes it.
+    pub defer_accept_ns: u64,
+    /// IPv4's type of service, IPv6's traffic class: DSCP in the upper six bits; the lower two (ECN) are not taken.
+    //= RFC 9293 section 3.9.2, MUST-48
+    pub tos: u8,
+    /// Time to live, hop limit; 0 is taken as 1.
+    //= RFC 9293 section 3.9.2, MUST-49
+    pub ttl: u8,
+    /// When a listener answers SYNs with cookies.
+    pub syn_cookies: SynCookies,
+}
+
+/// When a listener answers a SYN without keeping anything of it (RFC 4987 section 3.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SynCookies {
+    /// When its SYN queue is full.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never: what finds the queue full is dropped.
+    Never,
 }
 
 impl Default for TcpConfig {
@@ -56,16 +117,42 @@ impl Default for TcpConfig {
             delack_ns: limits::DELACK_NS,
             stretch_acks: true,
             quickack_segs: limits::QUICKACK_SEGS,
-            keepalive_idle_ns: None,
+            keepalive: false,
+            keepalive_idle_ns: limits::KEEPALIVE_IDLE_NS,
+            keepalive_interval_ns: limits::KEEPALIVE_INTERVAL_NS,
+            keepalive_probes: limits::KEEPALIVE_PROBES,
+            r1_retries: limits::R1_RETRIES,
+            data_retries: limits::DATA_RETRIES,
+            syn_retries: limits::SYN_RETRIES,
+            synack_retries: limits::SYNACK_RETRIES,
+            user_timeout_ns: None,
+            user_timeout_option: false,
+            linger_ns: None,
+            fin_wait_2_ns: limits::FIN_WAIT_2_NS,
+            cork: false,
+            mss_max: 0,
+            window_clamp_bytes: 0,
+            defer_accept_ns: 0,
+            tos: 0,
+            ttl: limits::TTL,
+            syn_cookies: SynCookies::Auto,
         }
     }
 }
 
 impl TcpConfig {
+    /// The receive buffer, clamped.
+    pub(crate) fn rcv_buf(&self) -> u32 {
+        match self.window_clamp_bytes {
+            0 => self.rcv_buf_bytes,
+            clamp => self.rcv_buf_bytes.min(clamp),
+        }
+    }
+
     /// The shift that lets 16 bits express the receive buffer: RFC 7323 section 2.
     pub fn wscale(&self) -> u8 {
         let mut shift = 0;
-        while shift < limits::WSCALE_MAX && (self.rcv_buf_bytes >> shift) > 0xffff {
+        while shift < limits::WSCALE_MAX && (self.rcv_buf() >> shift) > 0xffff {
             shift += 1;
         }
         shift

@@ -1,11 +1,11 @@
 //! Time passes: delayed ACK, retransmission, probes, keep-alive, the end of waiting.
 
-use crate::limits::{DATA_RETRIES, KEEPALIVE_INTERVAL_NS, KEEPALIVE_PROBES, SYN_RETRIES, SYNACK_RETRIES};
+use crate::config::TcpConfig;
 use crate::output::Probe;
 use crate::segment::Sink;
 use crate::snd::{LOST, RETRANS, SACKED};
-use crate::tcb::{Env, Recovery, Rexmit, State, Tcb, TcpError};
-use crate::time::Instant;
+use crate::tcb::{Env, Events, Recovery, Rexmit, State, Tcb, TcpError};
+use crate::time::{Instant, MS};
 
 impl Tcb {
     /// When [`on_deadline`](Self::on_deadline) wants to be called; [`Instant::NEVER`] if nothing is pending.
@@ -45,7 +45,7 @@ impl Tcb {
                 Rexmit::Persist => {
                     // MUST-37: as long as the peer acknowledges, the window may stay closed for ever; probes that
                     // nobody answers count like retransmissions.
-                    if self.give_up(DATA_RETRIES, env) {
+                    if self.give_up(env.cfg.data_retries, env) {
                         return false;
                     }
                     self.rtt.back_off();
@@ -56,22 +56,36 @@ impl Tcb {
         self.output_probing(probe, env, sink)
     }
 
+    //= RFC 9293 section 3.8.3, MUST-20
+    //= RFC 9293 section 3.8.3, SHLD-9
     fn give_up(&mut self, limit: u8, env: &mut Env) -> bool {
-        if self.retries >= limit {
+        let over = match self.user_timeout(env.cfg) {
+            Some(timeout) => self.stalled_for() >= timeout,
+            None => self.retries >= limit,
+        };
+        if over {
             self.die(env, Some(TcpError::TimedOut));
             return true;
         }
-        self.retries += 1;
+        self.retries = self.retries.saturating_add(1);
+        if self.retries == env.cfg.r1_retries {
+            self.raise(Events::TROUBLE);
+        }
         false
+    }
+
+    /// R1 retransmissions of the oldest segment, just now or since.
+    pub fn in_trouble(&self, cfg: &TcpConfig) -> bool {
+        cfg.r1_retries > 0 && self.retries == cfg.r1_retries
     }
 
     /// RFC 6298 (5.4) to (5.7), RFC 5681 section 3.1.
     fn on_rto(&mut self, env: &mut Env) {
         env.counters.timeouts += 1;
         let limit = match self.state {
-            State::SynSent => SYN_RETRIES,
-            State::SynReceived => SYNACK_RETRIES,
-            _ => DATA_RETRIES,
+            State::SynSent => env.cfg.syn_retries,
+            State::SynReceived => env.cfg.synack_retries,
+            _ => env.cfg.data_retries,
         };
         let flight = self.flight();
         if self.give_up(limit, env) {
@@ -79,7 +93,7 @@ impl Tcb {
         }
         self.rtt.back_off();
         self.rexmit = Rexmit::Rto;
-        self.rexmit_at = env.now + self.rtt.rto();
+        self.rexmit_at = env.now + self.rto(env.cfg);
         if matches!(self.state, State::SynSent | State::SynReceived) {
             self.syn_due = true;
             return;
@@ -102,18 +116,28 @@ impl Tcb {
     }
 
     fn on_keepalive(&mut self, env: &mut Env) {
-        let idle = env.cfg.keepalive_idle_ns.unwrap_or(crate::limits::KEEPALIVE_IDLE_NS);
+        let idle = env.cfg.keepalive_idle_ns;
         let silent = env.now.since(self.last_recv_at);
         if silent < idle && self.keepalive_probes == 0 {
             self.keepalive_at = self.last_recv_at + idle;
             return;
         }
-        if self.keepalive_probes >= KEEPALIVE_PROBES {
+        //= RFC 9293 section 3.8.4, MUST-26
+        if self.flight() > 0 {
+            self.keepalive_at = env.now + idle;
+            return;
+        }
+        //= RFC 9293 section 3.8.4, MUST-29
+        let over = match self.user_timeout(env.cfg) {
+            Some(timeout) => self.keepalive_probes > 0 && silent >= timeout,
+            None => self.keepalive_probes >= env.cfg.keepalive_probes.max(1),
+        };
+        if over {
             self.die(env, Some(TcpError::TimedOut));
             return;
         }
-        self.keepalive_probes += 1;
+        self.keepalive_probes = self.keepalive_probes.saturating_add(1);
         self.keepalive_due = true;
-        self.keepalive_at = env.now + KEEPALIVE_INTERVAL_NS;
+        self.keepalive_at = env.now + env.cfg.keepalive_interval_ns.max(MS);
     }
 }

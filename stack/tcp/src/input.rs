@@ -133,6 +133,9 @@ impl Tcb {
             self.establish(env);
         }
         self.note_timestamp(seg, env);
+        if seg.options.user_timeout != 0 {
+            self.note_user_timeout(seg.options.user_timeout, env);
+        }
         if let Err(why) = self.on_ack(seg, env) {
             return Disposition::Drop(why);
         }

@@ -19,6 +19,7 @@ impl Tcb {
             && self.ooo.is_none()
             && self.recovery == Recovery::Open
             && seg.options.sack.is_empty()
+            && seg.options.user_timeout == 0
             && seg.ack.at_or_after(self.snd_una)
             && seg.ack.at_or_before(self.snd_nxt)
             && !self.detached

@@ -6,9 +6,9 @@ use crate::time::Instant;
 
 impl Tcb {
     pub(crate) fn arm_keepalive(&mut self, env: &Env) {
-        self.keepalive_at = match env.cfg.keepalive_idle_ns {
-            Some(idle) => env.now + idle,
-            None => Instant::NEVER,
+        self.keepalive_at = match env.cfg.keepalive {
+            true => env.now + env.cfg.keepalive_idle_ns,
+            false => Instant::NEVER,
         };
     }
 

@@ -39,10 +39,11 @@ mod queue;
 pub mod rtt;
 pub mod snd;
 pub mod time_wait;
+mod user_timeout;
 
 pub mod info;
 
-pub use config::TcpConfig;
+pub use config::{SynCookies, TcpConfig};
 pub use input::Disposition;
 pub use input::TcpDrop;
 pub use open::Opening;

@@ -43,6 +43,16 @@ pub const SYN_RETRIES: u8 = 7;
 /// SYN-ACK retransmissions (Linux's tcp_synack_retries): the peer repeats its SYN anyway.
 pub const SYNACK_RETRIES: u8 = 5;
 
+/// R1: RFC 9293 SHLD-10 says at least 3 retransmissions.
+pub const R1_RETRIES: u8 = 3;
+/// Default time to live and hop limit: RFC 1700's 64.
+pub const TTL: u8 = 64;
+/// Least user timeout that a peer's option can bring about: R2's 100 s (RFC 5482 section 3.1's L_LIMIT, RFC 9293
+/// SHLD-11).
+pub const USER_TIMEOUT_MIN_NS: u64 = 100 * SEC;
+/// Longest user timeout that a peer's option can bring about (U_LIMIT, against holding our memory: RFC 5482 section 6).
+pub const USER_TIMEOUT_MAX_NS: u64 = 3600 * SEC;
+
 /// Delayed ACK at most: well under the 500 ms of RFC 9293 MUST-40; Linux's TCP_DELACK_MIN.
 pub const DELACK_NS: u64 = 40 * MS;
 /// Segments of a young connection that are acknowledged at once, so that the peer's slow start is clocked

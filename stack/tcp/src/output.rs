@@ -131,8 +131,12 @@ impl Tcb {
                 return Fit::NoFrame;
             }
             len = usable;
-        } else if len < smss && is_last && !self.nodelay && !self.fin_queued && in_flight > 0 {
-            // SHLD-7, Nagle
+        } else if len < smss
+            && is_last
+            && !self.fin_queued
+            && ((!self.nodelay && in_flight > 0) || env.cfg.cork)
+        {
+            // SHLD-7, Nagle. (A corked segment leaves by the persist timer at the latest, see arm_rexmit.)
             return Fit::Wait;
         }
         let pipe = self.pipe();
@@ -224,7 +228,9 @@ impl Tcb {
         let sent = if self.snd.unsent > 0 {
             self.resend(0, env, sink)
         } else if let Some(seg) = self.snd.segs.front() {
-            if seg.len() > 1 && !self.snd.split(env.pool, 0, 1) {
+            // What the window has room for was held back by the sender's own rules: it leaves whole.
+            let fits = seg.len() <= self.snd_wnd.min(self.smss as u32);
+            if seg.len() > 1 && !fits && !self.snd.split(env.pool, 0, 1) {
                 return true;
             }
             self.send_next(env, sink)
@@ -234,7 +240,7 @@ impl Tcb {
             Sent::Yes
         };
         self.rexmit = Rexmit::Persist;
-        self.rexmit_at = env.now + self.rtt.rto();
+        self.rexmit_at = env.now + self.rto(env.cfg);
         sent == Sent::NotNow
     }
 
@@ -283,6 +289,7 @@ impl Tcb {
                 wscale: self.scaling.then_some(self.rcv_wscale),
                 sack_permitted: self.sack_on,
                 timestamps: ts,
+                user_timeout: self.announced_user_timeout(env.cfg),
                 ..TcpOptions::default()
             },
         };
@@ -295,7 +302,7 @@ impl Tcb {
             env.counters.retransmits += (self.retries > 0) as u64;
             self.last_ack_sent = self.rcv_nxt;
             self.rexmit = Rexmit::Rto;
-            self.rexmit_at = env.now + self.rtt.rto();
+            self.rexmit_at = env.now + self.rto(env.cfg);
         }
         sent
     }
@@ -312,8 +319,15 @@ impl Tcb {
             segment.options.sack = ooo.sack.take_blocks(if self.ts_on { 3 } else { 4 });
             self.tidy_ooo();
         }
+        let user_timeout = self.announced_user_timeout(env.cfg);
+        if user_timeout != self.told_user_timeout {
+            // RFC 5482 section 3: in the SYN, again in the first segment after it (the SYN may have met a stack that
+            // looks at options later only), and when it changes. In an ACK without data: data segments are full.
+            segment.options.user_timeout = user_timeout;
+        }
         let sent = sink.control(env.pool, &segment);
         if sent == Sent::Yes {
+            self.told_user_timeout = user_timeout;
             self.on_sent(env, true);
         }
         sent

@@ -59,6 +59,8 @@ impl Events {
     pub const CONNECTED: Self = Self(4);
     /// The connection is gone ([`Tcb::error`] says why if not by agreement).
     pub const CLOSED: Self = Self(8);
+    /// Retransmissions reached R1: the peer, or the path to it, is in trouble (RFC 9293 SHLD-9).
+    pub const TROUBLE: Self = Self(16);
 
     /// Any of these?
     pub fn contains(self, e: Self) -> bool {
@@ -220,6 +222,10 @@ pub struct Tcb {
     pub(crate) linger_at: Instant,
     pub(crate) keepalive_at: Instant,
     pub(crate) keepalive_probes: u8,
+    /// The peer's user timeout option; 0: none (RFC 5482).
+    pub(crate) peer_user_timeout: u16,
+    /// The user timeout that the peer was told; 0: none.
+    pub(crate) told_user_timeout: u16,
     /// A probe is to be sent.
     pub(crate) keepalive_due: bool,
     pub(crate) last_recv_at: Instant,
@@ -352,19 +358,35 @@ impl Tcb {
         self.nodelay = cfg.nodelay;
         self.snd_buf = cfg.snd_buf_bytes;
         // Without window scaling 16 bits are all that can be announced. The announced edge stays (SHLD-14).
-        self.rcv_buf = if self.scaling { cfg.rcv_buf_bytes } else { cfg.rcv_buf_bytes.min(0xffff) };
-        self.keepalive_at = match (cfg.keepalive_idle_ns, self.state) {
-            (Some(idle), State::Established | State::CloseWait | State::FinWait1 | State::FinWait2) => {
-                self.last_recv_at + idle
+        self.rcv_buf = if self.scaling { cfg.rcv_buf() } else { cfg.rcv_buf().min(0xffff) };
+        if cfg.mss_max > 0 && cfg.mss_max < self.local_mss {
+            self.local_mss = cfg.mss_max;
+            self.set_smss(true);
+        }
+        self.keepalive_at = match (cfg.keepalive, self.state) {
+            (true, State::Established | State::CloseWait | State::FinWait1 | State::FinWait2) => {
+                self.last_recv_at + cfg.keepalive_idle_ns
             }
             _ => Instant::NEVER,
         };
+        let user_timeout = self.announced_user_timeout(cfg);
+        if user_timeout != self.told_user_timeout && self.state == State::Established {
+            // RFC 5482 section 3: told when it changes.
+            self.ack_now = true;
+        }
         self.keepalive_probes = 0;
     }
 
     /// An ACK is to leave with the next [`output`](Self::output).
     pub fn wants_ack(&self) -> bool {
         self.ack_now
+    }
+
+    /// Quick ACKs for as many segments from now on (Linux's TCP_QUICKACK): a pending ACK leaves, too. 0: delayed
+    /// ACKs at once.
+    pub fn set_quickack(&mut self, segs: u8) {
+        self.quickack = segs;
+        self.ack_now |= segs > 0 && self.ack_at.armed().is_some();
     }
 
     /// Turns Nagle's algorithm off or on (RFC 9293 MUST-17).

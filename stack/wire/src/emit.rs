@@ -224,9 +224,15 @@ impl<'a> Push<'a> {
     #[inline(always)]
     fn tcp_options(&mut self, options: &TcpOptions) -> Result<Sum, EmitError> {
         match options {
-            TcpOptions { mss: None, wscale: None, sack_permitted: false, timestamps, sack }
-                if sack.is_empty() =>
-            {
+            TcpOptions {
+                mss: None,
+                wscale: None,
+                sack_permitted: false,
+                timestamps,
+                sack,
+                user_timeout: 0,
+                fast_open,
+            } if sack.is_empty() && fast_open.is_none() => {
                 let Some((tsval, tsecr)) = *timestamps else { return Ok(Sum::ZERO) };
                 self.put(timestamps_group(1, 1, (tsval, tsecr)))?;
                 // <nop, nop, TS, 10> as a word, then the two values.

@@ -13,6 +13,8 @@ const WSCALE: u8 = 3;
 const SACK_PERMITTED: u8 = 4;
 const SACK: u8 = 5;
 const TIMESTAMPS: u8 = 8;
+const USER_TIMEOUT: u8 = 28;
+const FAST_OPEN: u8 = 34;
 
 /// Up to four SACK blocks: left edge, and right edge (the sequence number behind the block). D-SACK first.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -70,12 +72,69 @@ pub struct TcpOptions {
     pub timestamps: Option<(u32, u32)>,
     /// SACK blocks.
     pub sack: SackBlocks,
+    /// User timeout (RFC 5482 section 4): granularity bit and 15 bits; 0 (which is to be ignored): none.
+    pub user_timeout: u16,
+    /// Fast Open (RFC 7413 section 4.1.1); only on SYN.
+    pub fast_open: FastOpen,
+}
+
+/// The Fast Open option: none, a request for a cookie, or a cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct FastOpen {
+    cookie: [u8; 16],
+    /// Bytes of the cookie, and [`Self::PRESENT`] if there is an option at all.
+    len: u8,
+}
+
+impl FastOpen {
+    const PRESENT: u8 = 0x80;
+    /// No option.
+    pub const NONE: Self = Self { cookie: [0; 16], len: 0 };
+    /// The option without a cookie: a request for one.
+    pub const REQUEST: Self = Self { cookie: [0; 16], len: Self::PRESENT };
+
+    /// A cookie: 4 to 16 bytes, an even number of them. `None`: it is not.
+    pub fn new(cookie: &[u8]) -> Option<Self> {
+        if !(4..=16).contains(&cookie.len()) || !cookie.len().is_multiple_of(2) {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        bytes[..cookie.len()].copy_from_slice(cookie);
+        Some(Self { cookie: bytes, len: Self::PRESENT | cookie.len() as u8 })
+    }
+
+    /// Is there no option?
+    #[inline]
+    pub const fn is_none(&self) -> bool {
+        self.len == 0
+    }
+
+    /// An option without a cookie?
+    pub const fn is_request(&self) -> bool {
+        self.len == Self::PRESENT
+    }
+
+    /// The cookie, empty if there is none.
+    pub fn cookie(&self) -> &[u8] {
+        &self.cookie[..usize::from(self.len & !Self::PRESENT).min(16)]
+    }
+
+    fn encoded_len(&self) -> usize {
+        if self.is_none() { 0 } else { (2 + self.cookie().len()).next_multiple_of(4) }
+    }
 }
 
 impl TcpOptions {
     /// No options.
-    pub const EMPTY: Self =
-        Self { mss: None, wscale: None, sack_permitted: false, timestamps: None, sack: SackBlocks::EMPTY };
+    pub const EMPTY: Self = Self {
+        mss: None,
+        wscale: None,
+        sack_permitted: false,
+        timestamps: None,
+        sack: SackBlocks::EMPTY,
+        user_timeout: 0,
+        fast_open: FastOpen::NONE,
+    };
 
     /// Bytes [`emit_options`] writes given 40 of room: a multiple of 4.
     #[inline]
@@ -88,6 +147,9 @@ impl TcpOptions {
             (false, false) => 0,
         };
         len += if self.wscale.is_some() { 4 } else { 0 };
+        len += if self.user_timeout != 0 { 4 } else { 0 };
+        let fast_open = self.fast_open.encoded_len();
+        len += if len + fast_open <= MAX_OPTIONS_LEN { fast_open } else { 0 };
         len + sack_len(self.sack.len(), MAX_OPTIONS_LEN - len)
     }
 }
@@ -124,6 +186,10 @@ fn parse_any(options: &[u8]) -> TcpOptions {
             (TIMESTAMPS, &[a, b, c, d, e, f, g, h]) => {
                 found.timestamps = Some((u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])));
             }
+            (USER_TIMEOUT, &[a, b]) => found.user_timeout = u16::from_be_bytes([a, b]),
+            (FAST_OPEN, &[]) => found.fast_open = FastOpen::REQUEST,
+            // A cookie of a length that can't be is no option at all (RFC 7413 section 4.1.1).
+            (FAST_OPEN, cookie) => found.fast_open = FastOpen::new(cookie).unwrap_or_default(),
             (SACK, edges) if edges.len() % 8 == 0 => {
                 for &[a, b, c, d, e, f, g, h] in edges.as_chunks::<8>().0 {
                     found.sack.push(u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
@@ -135,8 +201,7 @@ fn parse_any(options: &[u8]) -> TcpOptions {
     found
 }
 
-/// All options with a length as (kind, value), for those that [`TcpOptions`] does not hold (Fast Open 34,
-/// user timeout 28). Ends at end-of-list or at the first illegal length.
+/// All options with a length as (kind, value), for those that [`TcpOptions`] does not hold. Ends at end-of-list or at the first illegal length.
 pub fn raw_options(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = options;
     core::iter::from_fn(move || {
@@ -161,9 +226,17 @@ pub fn raw_options(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 #[inline]
 pub fn emit_options(options: &TcpOptions, out: &mut [u8]) -> usize {
     if let Some(to) = out.first_chunk_mut::<12>()
-        && let TcpOptions { mss: None, wscale: None, sack_permitted: false, timestamps: Some(ts), sack } =
-            options
+        && let TcpOptions {
+            mss: None,
+            wscale: None,
+            sack_permitted: false,
+            timestamps: Some(ts),
+            sack,
+            user_timeout: 0,
+            fast_open,
+        } = options
         && sack.is_empty()
+        && fast_open.is_none()
     {
         *to = timestamps_group(NOP, NOP, *ts);
         return 12;
@@ -203,6 +276,19 @@ fn emit_any(options: &TcpOptions, out: &mut [u8]) -> usize {
     if let Some(shift) = options.wscale {
         written = put(&[NOP, WSCALE, 3, shift.min(MAX_WSCALE)]);
     }
+    if options.user_timeout != 0 {
+        let [a, b] = options.user_timeout.to_be_bytes();
+        written = put(&[USER_TIMEOUT, 4, a, b]);
+    }
+    if !options.fast_open.is_none() {
+        let cookie = options.fast_open.cookie();
+        let mut group = [NOP; 20];
+        let len = options.fast_open.encoded_len();
+        let at = len - 2 - cookie.len();
+        (group[at], group[at + 1]) = (FAST_OPEN, 2 + cookie.len() as u8);
+        group[at + 2..len].copy_from_slice(cookie);
+        written = put(&group[..len]);
+    }
     let sack_len = sack_len(options.sack.len(), room - written);
     if sack_len > 0 {
         written = put(&[NOP, NOP, SACK, (sack_len - 2) as u8]);
@@ -234,7 +320,7 @@ mod tests {
         wscale: Some(7),
         sack_permitted: true,
         timestamps: Some((0x0102_0304, 0)),
-        sack: SackBlocks::EMPTY,
+        ..TcpOptions::EMPTY
     };
 
     #[test]
@@ -282,6 +368,32 @@ mod tests {
         assert_eq!(kinds[1].0, TcpOptionNumbers::SACK_PERMITTED);
         assert_eq!(kinds[2], (TcpOptionNumbers::TIMESTAMPS, std::vec![1, 2, 3, 4, 0, 0, 0, 0]));
         assert_eq!(kinds[4], (TcpOptionNumbers::WSCALE, std::vec![7]));
+    }
+
+    #[test]
+    fn user_timeout_and_fast_open() {
+        let uto = TcpOptions { user_timeout: 0x8005, ..TcpOptions::EMPTY };
+        assert_eq!(bytes(&uto), [28, 4, 0x80, 5]);
+        assert_eq!(parse_options(&bytes(&uto)), uto);
+        for len in [0, 4, 6, 8, 10, 16] {
+            let cookie: Vec<u8> = (1..=len).collect();
+            let fast_open = if len == 0 { FastOpen::REQUEST } else { FastOpen::new(&cookie).unwrap() };
+            for timestamps in [None, Some((1, 2))] {
+                let o = TcpOptions { fast_open, timestamps, ..SYN };
+                let fits = TcpOptions { fast_open, ..o }.encoded_len() <= 40 && len <= 16;
+                let back = parse_options(&bytes(&o));
+                assert!(fits && back == o, "{len} bytes: {back:?}");
+            }
+        }
+        // Too short, odd, too long: none of them is a cookie.
+        for bad in [
+            &[34, 4, 1, 2][..],
+            &[34, 7, 1, 2, 3, 4, 5],
+            &[34, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18],
+        ] {
+            assert!(parse_options(bad).fast_open.is_none());
+        }
+        assert!(parse_options(&[34, 2]).fast_open.is_request());
     }
 
     #[test]

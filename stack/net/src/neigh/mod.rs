@@ -375,6 +375,16 @@ impl NeighTable {
         }
     }
 
+    /// An upper layer doubts that packets to `next_hop` arrive (RFC 4861 section 7.3.3): it is made sure of before it is
+    /// relied on again.
+    pub fn on_doubted(&mut self, next_hop: IpAddr) {
+        if let Some(key) = self.index.get(&next_hop).copied()
+            && self.entries[key as usize].state == NeighState::Reachable
+        {
+            self.make_stale(key);
+        }
+    }
+
     /// Sets an entry by hand, or as the kernel has it. `false` if the table is full of entries that can't go, or
     /// `mac` is no host's.
     pub fn set(&mut self, ip: IpAddr, mac: [u8; 6], known: Known, now_ns: u64) -> bool {

@@ -33,7 +33,10 @@ pub fn configure(setup: &mut Setup, args: &mut Args) -> Result<(), Wrong> {
             "delack" => setup.tcp.delack_ns = span(value)?,
             "stretch-acks" => setup.tcp.stretch_acks = on(value)?,
             "quickack" => setup.tcp.quickack_segs = number(value)? as u8,
-            "keepalive" => setup.tcp.keepalive_idle_ns = Some(span(value)?),
+            "keepalive" => {
+                setup.tcp.keepalive = true;
+                setup.tcp.keepalive_idle_ns = span(value)?;
+            }
             "cc" => {
                 setup.tcp.cc = match value {
                     "reno" => CcKind::NewReno,
