@@ -78,6 +78,8 @@ reasons! {
     OldDuplicate = "old_duplicate",
     /// An ICMP message that we neither answer nor act on (RFC 1122 3.2.2: discarded in silence).
     IcmpUnhandled = "icmp_unhandled",
+    /// An ICMP error that quotes no packet of ours, or one that is in flight no more (RFC 5927 4.1).
+    IcmpUnsolicited = "icmp_unsolicited",
     /// Would have been answered by ICMP, but for the rate limit (RFC 1812 4.3.2.8, RFC 4443 2.4 f).
     IcmpRateLimited = "icmp_rate_limited",
     /// A datagram for a port without a socket (answered by port unreachable).

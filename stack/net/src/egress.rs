@@ -20,7 +20,17 @@ use crate::stack::Stack;
 pub(crate) struct Path {
     mac: Option<MacAddr>,
     neigh_generation: u32,
-    route_generation: u32,
+    /// Of routes and path MTUs together; compared as a connection's environment is made.
+    pub path_generation: u32,
+    /// The path's MTU is below what we go down to: packets leave without DF.
+    pub may_fragment: bool,
+}
+
+impl Path {
+    /// Looked up again with the next packet.
+    pub fn renew(generation: u32, may_fragment: bool) -> Self {
+        Self { mac: None, neigh_generation: 0, path_generation: generation, may_fragment }
+    }
 }
 
 /// The egress of one connection for one call: a [`Sink`] for its TCB.
@@ -55,20 +65,14 @@ impl Egress<'_> {
         if self.link == Link::RawIp {
             return Hop::Raw;
         }
-        let generations = (self.neigh.generation(), self.routes.generation());
-        if let (Some(mac), true) =
-            (self.path.mac, (self.path.neigh_generation, self.path.route_generation) == generations)
-        {
+        if let (Some(mac), true) = (self.path.mac, self.path.neigh_generation == self.neigh.generation()) {
             return Hop::Mac(mac);
         }
         let hop = next_hop(self.link, self.routes, self.neigh, self.key.remote, self.now);
         if let Hop::Mac(mac) = hop {
             // The lookup itself may have moved the generation.
-            *self.path = Path {
-                mac: Some(mac),
-                neigh_generation: self.neigh.generation(),
-                route_generation: generations.1,
-            };
+            self.path.mac = Some(mac);
+            self.path.neigh_generation = self.neigh.generation();
         }
         hop
     }
@@ -87,7 +91,8 @@ impl Egress<'_> {
         let key = &self.key;
         p.tcp(&tcp_emit(key, segment), key.local, key.remote, Some(sum)).ok()?;
         *self.ip_id = self.ip_id.wrapping_add(1);
-        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, true, 0).ok()?;
+        let df = !self.path.may_fragment;
+        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, df, 0).ok()?;
         if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
             p.eth(src, *dst, None).ok()?;
         }

@@ -5,10 +5,12 @@ use core::net::IpAddr;
 use linerate_frame::{Frame, HEADROOM_BYTES};
 use linerate_tcp::Instant;
 use linerate_tcp::time::SEC;
-use linerate_wire::parse::{NetInfo, Parsed};
+use linerate_wire::parse::{NetInfo, Parsed, parse_quoted};
 use linerate_wire::{icmpv4, icmpv6, nd, protocol};
 
 use crate::drop_reason::DropReason;
+use crate::icmp_error::Complaint;
+use crate::ingress::Ingress;
 use crate::limits::{ICMP_ERRORS_BURST, ICMP_ERRORS_PER_SEC, TTL};
 use crate::stack::Stack;
 
@@ -33,42 +35,96 @@ impl RateLimit {
 }
 
 impl Stack {
-    pub(crate) fn icmpv4_in(&mut self, frame: Frame, parsed: &Parsed, net: &NetInfo, now: Instant) {
+    pub(crate) fn icmpv4_in(
+        &mut self,
+        frame: Frame,
+        parsed: Parsed,
+        net: &NetInfo,
+        handed: bool,
+        now: Instant,
+    ) -> Ingress {
         let l4 = parsed.l4(self.pool.bytes(&frame));
         let Ok(message) = icmpv4::Icmpv4::parse(l4) else {
-            return self.drop_frame(frame, DropReason::ParseIcmp);
+            return self.icmp_done(frame, Some(DropReason::ParseIcmp));
         };
+        let complaint = Complaint::of_v4(message.ty, message.code, message.rest);
         let ty = message.ty;
         // ICMP has no pseudo-header: a sender that leaves its sum to an offload can't be told by it, so it is
         // always verified unless the port says it was.
-        if !self.l4_sum_ok(&frame, parsed, net) {
-            return self.drop_frame(frame, DropReason::CsumL4);
+        if !self.l4_sum_ok(&frame, &parsed, net) {
+            return self.icmp_done(frame, Some(DropReason::CsumL4));
+        }
+        if let Some(complaint) = complaint {
+            return self.icmp_error_in(frame, parsed, complaint, handed, now);
         }
         self.counters.icmp_in += 1;
         // RFC 1122 section 3.2.2.6: echo to a broadcast may be discarded, and is (smurf).
         if ty != icmpv4::ECHO_REQUEST || !self.addrs.is_local(net.dst) {
-            return self.drop_frame(frame, DropReason::IcmpUnhandled);
+            return self.icmp_done(frame, Some(DropReason::IcmpUnhandled));
         }
-        self.echo_reply(frame, parsed, net, icmpv4::echo_reply_in_place, now);
+        self.echo_reply(frame, &parsed, net, icmpv4::echo_reply_in_place, now);
+        Ingress::Done
     }
 
-    pub(crate) fn icmpv6_in(&mut self, frame: Frame, parsed: &Parsed, net: &NetInfo, now: Instant) {
+    pub(crate) fn icmpv6_in(
+        &mut self,
+        frame: Frame,
+        parsed: Parsed,
+        net: &NetInfo,
+        handed: bool,
+        now: Instant,
+    ) -> Ingress {
         let l4 = parsed.l4(self.pool.bytes(&frame));
         let Ok(message) = icmpv6::Icmpv6::parse(l4) else {
-            return self.drop_frame(frame, DropReason::ParseIcmp);
+            return self.icmp_done(frame, Some(DropReason::ParseIcmp));
         };
+        let complaint = Complaint::of_v6(message.ty, message.code, message.rest);
         let ty = message.ty;
-        if !self.l4_sum_ok(&frame, parsed, net) {
-            return self.drop_frame(frame, DropReason::CsumL4);
+        if !self.l4_sum_ok(&frame, &parsed, net) {
+            return self.icmp_done(frame, Some(DropReason::CsumL4));
+        }
+        if let Some(complaint) = complaint {
+            return self.icmp_error_in(frame, parsed, complaint, handed, now);
         }
         self.counters.icmp_in += 1;
         match ty {
-            nd::ROUTER_SOLICIT..=nd::REDIRECT => self.on_nd(frame, parsed, net, now),
+            nd::ROUTER_SOLICIT..=nd::REDIRECT => self.on_nd(frame, &parsed, net, now),
             icmpv6::ECHO_REQUEST if self.addrs.is_local(net.dst) => {
-                self.echo_reply(frame, parsed, net, icmpv6::echo_reply_in_place, now);
+                self.echo_reply(frame, &parsed, net, icmpv6::echo_reply_in_place, now);
             }
             _ => self.drop_frame(frame, DropReason::IcmpUnhandled),
         }
+        Ingress::Done
+    }
+
+    /// An error about one of our packets: the core that owns its flow acts on it.
+    fn icmp_error_in(
+        &mut self,
+        frame: Frame,
+        parsed: Parsed,
+        complaint: Complaint,
+        handed: bool,
+        now: Instant,
+    ) -> Ingress {
+        let l4 = parsed.l4(self.pool.bytes(&frame));
+        let quote = l4.get(icmpv4::HEADER_LEN..).unwrap_or(&[]);
+        if !handed && let Some(owner) = self.error_owner(quote) {
+            return Ingress::Handoff { frame, parsed, owner };
+        }
+        self.counters.icmp_in += 1;
+        let Ok(quoted) = parse_quoted(quote) else {
+            return self.icmp_done(frame, Some(DropReason::ParseIcmp));
+        };
+        let dropped = self.on_complaint(complaint, &quoted, now);
+        self.icmp_done(frame, dropped)
+    }
+
+    fn icmp_done(&mut self, frame: Frame, dropped: Option<DropReason>) -> Ingress {
+        match dropped {
+            Some(reason) => self.drop_frame(frame, reason),
+            None => self.pool.free(frame),
+        }
+        Ingress::Done
     }
 
     /// The reply is the request's frame: its data stays where it is, the headers in front are written anew.

@@ -78,9 +78,11 @@ impl Stack {
         }
         match net.protocol {
             protocol::TCP => return self.tcp_in(frame, parsed, net, handed, now),
-            protocol::ICMP if parsed.kind == Kind::Ipv4 => self.icmpv4_in(frame, &parsed, &net, now),
+            protocol::ICMP if parsed.kind == Kind::Ipv4 => {
+                return self.icmpv4_in(frame, parsed, &net, handed, now);
+            }
             protocol::ICMPV6 if parsed.kind == Kind::Ipv6 => {
-                self.icmpv6_in(frame, &parsed, &net, now);
+                return self.icmpv6_in(frame, parsed, &net, handed, now);
             }
             protocol::UDP => self.udp_in(frame, &parsed, &net, now),
             _ => self.drop_frame(frame, DropReason::ProtocolUnknown),

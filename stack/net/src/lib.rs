@@ -14,6 +14,7 @@ pub mod stack;
 mod arp_nd;
 pub mod flow;
 mod icmp;
+mod icmp_error;
 pub mod ingress;
 mod tcp_in;
 
@@ -23,6 +24,7 @@ pub mod egress;
 
 pub mod addr;
 pub mod neigh;
+mod pmtu;
 pub mod route;
 
 pub mod counters;

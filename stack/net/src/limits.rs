@@ -26,6 +26,16 @@ pub const EPHEMERAL_PORT_TRIES: u32 = 64;
 /// A route's MTU is taken as at least this: RFC 791 section 3.2, what every link carries.
 pub const MTU_MIN: u16 = 68;
 
+/// What ICMP says of a path's MTU is believed for this long: RFC 1191 section 6.3, RFC 8201 section 5.3.
+pub const PMTU_TTL_NS: u64 = 600 * linerate_tcp::time::SEC;
+/// An IPv4 path's MTU is never taken as less: below it packets leave without DF instead (Linux's min_pmtu, which is
+/// 512 bytes of payload and two headers). One who forges errors gains less by it.
+pub const PMTU_MIN_V4: u16 = 552;
+/// No IPv6 link carries less: RFC 8200 section 5.
+pub const PMTU_MIN_V6: u16 = 1280;
+/// Destinations whose MTU is remembered: 4096 entries of some 64 bytes; the oldest goes first.
+pub const PMTU_ENTRIES_MAX: usize = 4096;
+
 /// Ethernet, IP and TCP headers without options: what the MTU loses to fixed headers, IPv4 (RFC 9293 MUST-67).
 pub const IPV4_TCP_HEADER_BYTES: u16 = 40;
 /// The same for IPv6.

@@ -213,6 +213,11 @@ impl Stack {
         self.tcb(id).and_then(Tcb::error)
     }
 
+    /// What the network last complained of ([`Events::SOFT_ERROR`]); the connection goes on. Told once.
+    pub fn take_soft_error(&mut self, id: FlowId) -> Option<TcpError> {
+        self.flows.get_mut(id)?.tcb.take_soft_error()
+    }
+
     /// The state, `None` if the connection is gone.
     pub fn state(&self, id: FlowId) -> Option<linerate_tcp::State> {
         self.tcb(id).map(Tcb::state)

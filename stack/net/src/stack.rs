@@ -13,7 +13,7 @@ use crate::addr::{AddrError, AddrSet, IfAddr};
 use crate::config::{Link, StackConfig};
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
-use crate::egress::Egress;
+use crate::egress::{Egress, Path};
 use crate::flow::listeners::Listeners;
 use crate::flow::lookup::{Conn, Flows};
 use crate::flow::owner::Owners;
@@ -24,6 +24,7 @@ use crate::limits::{
     TRIM_AFTER_NS,
 };
 use crate::neigh::NeighTable;
+use crate::pmtu::PmtuCache;
 use crate::route::{Route, RouteError, RouteTable};
 use crate::wheel::Wheel;
 
@@ -59,6 +60,7 @@ pub struct Stack {
     pub(crate) addrs: AddrSet,
     pub(crate) routes: RouteTable,
     pub(crate) neigh: NeighTable,
+    pub(crate) pmtu: PmtuCache,
     pub(crate) flows: Flows,
     pub(crate) listeners: Listeners,
     pub(crate) owners: Option<Owners>,
@@ -115,6 +117,7 @@ impl Stack {
             addrs,
             routes,
             neigh: NeighTable::new(cfg.resolver, seed, now.0),
+            pmtu: PmtuCache::default(),
             flows: Flows::new(HashKey([k0, k1])),
             listeners: Listeners::default(),
             owners: None,
@@ -215,7 +218,8 @@ impl Stack {
     /// When [`on_timers`](Self::on_timers) is needed next, whatever happens on the wire.
     pub fn next_deadline(&self) -> Option<Instant> {
         let tw = self.flows.next_waiting_deadline().map(|t| t.0);
-        let next = [self.wheel.next_deadline(), self.neigh.next_deadline(), tw];
+        let pmtu = self.pmtu.next_deadline().map(|t| t.0);
+        let next = [self.wheel.next_deadline(), self.neigh.next_deadline(), tw, pmtu];
         next.into_iter().flatten().min().map(Instant)
     }
 
@@ -226,6 +230,7 @@ impl Stack {
         }
         self.poll_neighbours(now);
         self.flows.expire_waiting(now);
+        self.pmtu.expire(now);
     }
 
     fn on_conn_timer(&mut self, slot: u32, now: Instant) {
@@ -282,6 +287,10 @@ impl Stack {
 
     /// A connection's TCB together with what its calls need.
     pub(crate) fn conn_env(&mut self, slot: u32, now: Instant) -> Option<(&mut Tcb, Env<'_>, Egress<'_>)> {
+        let generation = self.routes.generation().wrapping_add(self.pmtu.generation());
+        if self.flows.conns.get_mut(slot as usize)?.path.path_generation != generation {
+            self.renew_path(slot, generation);
+        }
         let Conn { tcb, cfg, path, key, .. } = self.flows.conns.get_mut(slot as usize)?;
         let cfg = cfg.as_deref().unwrap_or(&self.tcp_cfg);
         let env = Env {
@@ -306,6 +315,16 @@ impl Stack {
             now,
         };
         Some((tcb, env, egress))
+    }
+
+    /// Routes or what is known of path MTUs changed: the connection's MSS follows.
+    #[cold]
+    fn renew_path(&mut self, slot: u32, generation: u32) {
+        let Some(remote) = self.flows.conns.get_mut(slot as usize).map(|c| c.key.remote) else { return };
+        let path = self.path_mtu(remote);
+        let Some(conn) = self.flows.conns.get_mut(slot as usize) else { return };
+        conn.path = Path::renew(generation, path.may_fragment);
+        conn.tcb.set_path_mss(path.mtu - tcp_header_bytes(remote));
     }
 
     pub(crate) fn mark_dirty(&mut self, slot: u32) {
@@ -382,8 +401,12 @@ impl Stack {
 
     /// MSS to announce towards `remote`: RFC 9293 MUST-67.
     pub(crate) fn local_mss(&self, remote: IpAddr) -> u16 {
-        let mtu = self.routes.lookup(remote).and_then(|r| r.mtu).unwrap_or(self.mtu).clamp(MTU_MIN, self.mtu);
-        mtu - if remote.is_ipv4() { IPV4_TCP_HEADER_BYTES } else { IPV6_TCP_HEADER_BYTES }
+        self.route_mtu(remote) - tcp_header_bytes(remote)
+    }
+
+    /// Largest IP packet of the route to `dst`.
+    pub(crate) fn route_mtu(&self, dst: IpAddr) -> u16 {
+        self.routes.lookup(dst).and_then(|r| r.mtu).unwrap_or(self.mtu).clamp(MTU_MIN, self.mtu)
     }
 
     /// RFC 6528: M + F(localip, localport, remoteip, remoteport, secret), M a 4 us clock; and the offset of the
@@ -401,6 +424,10 @@ impl Stack {
             ipv6: key.remote.is_ipv6(),
         }
     }
+}
+
+const fn tcp_header_bytes(remote: IpAddr) -> u16 {
+    if remote.is_ipv4() { IPV4_TCP_HEADER_BYTES } else { IPV6_TCP_HEADER_BYTES }
 }
 
 /// The wheel fires a connection's slot at or before its deadline: it is armed anew only for an earlier one, so that

@@ -39,6 +39,9 @@ impl Tcb {
         let mut d = Delivery::default();
         if acked > 0 {
             self.release_acked(seg.ack, &mut d, env);
+            if self.mtu_probe.is_some() {
+                self.mtu_probe_acked();
+            }
         }
         if self.sack_on && !seg.options.sack.is_empty() {
             self.take_sack(seg, &mut d, env);
@@ -58,6 +61,7 @@ impl Tcb {
         if acked > 0 {
             self.retries = 0;
             self.rtt.backoff = 0;
+            self.soft_error = None;
             if self.rack.tlp_end.is_some_and(|end| seg.ack.at_or_after(end)) {
                 self.rack.tlp_end = None;
             }
@@ -213,7 +217,7 @@ impl Tcb {
             self.dup_acks = 0;
             self.cc.on_recovered(self.snd_una, self.snd_nxt);
         }
-        if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 {
+        if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 && !self.mtu_probe_lost(env) {
             self.enter_fast_recovery(prior_pipe);
         }
         match &mut self.recovery {

@@ -3,6 +3,18 @@
 use crate::cc::{CcKind, IdleRestart};
 use crate::limits;
 
+/// When to search for the path's MTU without ICMP: Linux's tcp_mtu_probing, 0 to 2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MtuProbing {
+    /// Never.
+    Off,
+    /// When large segments vanish.
+    #[default]
+    OnBlackHole,
+    /// From the start of each connection.
+    Always,
+}
+
 /// Settings of TCP, per stack; a listener's connections take them at their birth.
 #[derive(Clone, Debug)]
 pub struct TcpConfig {
@@ -84,6 +96,15 @@ pub struct TcpConfig {
     /// Time to live, hop limit; 0 is taken as 1.
     //= RFC 9293 section 3.9.2, MUST-49
     pub ttl: u8,
+    /// Search for the path's MTU by the fate of segments (RFC 4821).
+    pub mtu_probing: MtuProbing,
+    /// MSS to fall back to where large segments vanish, and to search upwards from (Linux's tcp_base_mss; in IPv6 at
+    /// least 1220).
+    pub mtu_base_mss: u16,
+    /// In IPv4, where segments of the base vanish too: not below this (Linux's tcp_mtu_probe_floor).
+    pub mtu_floor_mss: u16,
+    /// Soft ICMP errors end an open that is under way, too (RFC 5461 section 4.1 tells who does that; Linux does).
+    pub icmp_soft_errors_abort_syn: bool,
     /// When a listener answers SYNs with cookies.
     pub syn_cookies: SynCookies,
 }
@@ -136,6 +157,10 @@ impl Default for TcpConfig {
             tos: 0,
             ttl: limits::TTL,
             syn_cookies: SynCookies::Auto,
+            mtu_probing: MtuProbing::OnBlackHole,
+            mtu_base_mss: limits::MTU_BASE_MSS,
+            mtu_floor_mss: limits::MTU_FLOOR_MSS,
+            icmp_soft_errors_abort_syn: false,
         }
     }
 }

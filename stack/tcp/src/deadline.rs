@@ -38,7 +38,10 @@ impl Tcb {
                 Rexmit::Reorder => {
                     let prior_pipe = self.snd.pipe;
                     self.rack_detect(env);
-                    if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 {
+                    if self.recovery == Recovery::Open
+                        && self.snd.lost_unsent > 0
+                        && !self.mtu_probe_lost(env)
+                    {
                         self.enter_fast_recovery(prior_pipe);
                     }
                 }
@@ -64,7 +67,9 @@ impl Tcb {
             None => self.retries >= limit,
         };
         if over {
-            self.die(env, Some(TcpError::TimedOut));
+            // What the network said of it says more than our silence.
+            let why = self.soft_error.unwrap_or(TcpError::TimedOut);
+            self.die(env, Some(why));
             return true;
         }
         self.retries = self.retries.saturating_add(1);
@@ -107,6 +112,8 @@ impl Tcb {
                 self.snd.mark(i, LOST, RETRANS);
             }
         }
+        self.forget_mtu_probe();
+        self.check_black_hole(env);
         self.fin_lost = self.fin_sent;
         self.cc.on_rto(flight, self.retries == 1 && self.recovery != Recovery::Loss);
         self.recovery = Recovery::Loss;

@@ -21,6 +21,7 @@ pub mod tcb;
 
 mod ack;
 mod deadline;
+mod icmp;
 mod input;
 mod input_fast;
 pub mod open;
@@ -33,6 +34,7 @@ mod window;
 pub mod cc;
 mod close;
 mod keepalive;
+mod mtu_probe;
 mod output;
 mod prr;
 mod queue;

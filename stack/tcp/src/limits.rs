@@ -14,6 +14,24 @@ pub const MSS_MIN: u16 = 64;
 /// Bytes that the timestamps option takes of each segment: NOP NOP TS, RFC 7323 appendix A.
 pub const TS_OPTION_BYTES: u16 = 12;
 
+/// MSS that nearly every path carries: RFC 4821 section 7.7; Linux's TCP_BASE_MSS.
+pub const MTU_BASE_MSS: u16 = 1024;
+/// The same in IPv6: its minimum MTU of 1280 less the headers.
+pub const MTU_BASE_MSS_V6: u16 = 1220;
+/// MSS below which the search for what arrives does not go: by default the base. Linux goes down to 48; a host whose
+/// peer is simply gone would cut its segments ever smaller.
+pub const MTU_FLOOR_MSS: u16 = MTU_BASE_MSS;
+/// Timeouts in a row after which large segments are suspected: R1, RFC 9293 SHLD-10.
+pub const MTU_PROBE_RETRIES: u8 = 3;
+/// The search ends when it has come this close: RFC 4821 section 7.3 leaves it open; Linux's TCP_MTU_PROBE_THRESHOLD.
+pub const MTU_PROBE_STEP: u16 = 8;
+/// After this time the search begins anew: RFC 4821 section 7.5; Linux's TCP_MTU_PROBE_INTERVAL.
+pub const MTU_PROBE_INTERVAL_NS: u64 = 600 * SEC;
+/// cwnd in segments below which no probe is sent: its loss would be felt (RFC 4821 section 7.4; Linux has 11).
+pub const MTU_PROBE_CWND_SEGS: u32 = 11;
+/// Segments that follow a probe at once, so that its loss is noticed: duplicate ACKs and one to spare.
+pub const MTU_PROBE_FOLLOW_SEGS: u32 = DUP_THRESH + 1;
+
 /// Initial window in segments: RFC 6928.
 pub const IW_SEGS: u32 = 10;
 /// Segments of one ACK that slow start takes at once: L of RFC 9406 section 4.3, unpaced.

@@ -33,10 +33,12 @@ impl Tcb {
         let mut tcb = Self {
             state,
             error: None,
+            soft_error: None,
             events: Events::default(),
             passive: false,
             ts_on: cfg.timestamps,
             sack_on: cfg.sack,
+            ipv6: o.ipv6,
             nodelay: cfg.nodelay,
             detached: false,
             fin_queued: false,
@@ -57,6 +59,7 @@ impl Tcb {
             rcv_wscale: if cfg.window_scaling { cfg.wscale() } else { 0 },
             local_mss: if cfg.mss_max > 0 { o.local_mss.min(cfg.mss_max) } else { o.local_mss },
             peer_mss: if o.ipv6 { MSS_DEFAULT_V6 } else { MSS_DEFAULT_V4 },
+            path_mss: o.local_mss,
             smss: 0,
             snd: SendQueue::new(o.iss + 1),
             snd_buf: cfg.snd_buf_bytes,
@@ -78,6 +81,7 @@ impl Tcb {
             ts_recent_at: now,
             rtt: Rtt::new(cfg.rto_min_ns),
             cc: Cc::new(cfg.cc, 536),
+            mtu_probe: None,
             recovery: Recovery::Open,
             recover: o.iss,
             dup_acks: 0,
@@ -204,6 +208,7 @@ impl Tcb {
         self.syn_due = false;
         self.rexmit_at = Instant::NEVER;
         self.set_smss(false);
+        self.begin_mtu_search(env);
         if handshake_was_lossy {
             self.cc.on_syn_lost();
         }

@@ -70,6 +70,9 @@ impl Tcb {
             return true;
         }
         self.cwnd_limited = false;
+        if self.mtu_probe.is_some() && self.send_mtu_probe(env, sink) == Some(Sent::NotNow) {
+            return true;
+        }
         while self.snd.unsent < self.snd.segs.len() {
             match self.fit_next(env) {
                 Fit::Send => {}
@@ -148,7 +151,7 @@ impl Tcb {
     }
 
     /// Sends the first unsent segment; FIN goes with the last one.
-    fn send_next(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
+    pub(crate) fn send_next(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
         let i = self.snd.unsent;
         let fin = self.fin_queued && i + 1 == self.snd.segs.len();
         if self.emit(i, fin, env, sink) == Sent::NotNow {

@@ -86,10 +86,28 @@ impl<T> Queue<T> {
     /// Puts an entry before the one at `i` (at the end if there is none).
     ///
     /// # Panics
-    /// If `i` is beyond the end, or 0: nothing is ever put in front of the oldest.
+    /// If `i` is beyond the end.
     pub fn insert(&mut self, i: usize, entry: T) {
-        assert!(i > 0 && self.first.is_some(), "nothing is put in front of the oldest");
-        self.rest.get_or_insert_default().insert(i - 1, entry);
+        match (i, self.first.take()) {
+            (0, None) => self.first = Some(entry),
+            (0, Some(old)) => {
+                self.first = Some(entry);
+                self.rest.get_or_insert_default().push_front(old);
+            }
+            (i, first) => {
+                assert!(first.is_some(), "no entry stands before {i}");
+                self.first = first;
+                self.rest.get_or_insert_default().insert(i - 1, entry);
+            }
+        }
+    }
+
+    /// Takes the entry at `i` out.
+    pub fn remove(&mut self, i: usize) -> Option<T> {
+        match i {
+            0 => self.pop_front(),
+            i => self.rest.as_mut()?.remove(i - 1),
+        }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &T> {
@@ -140,16 +158,20 @@ mod tests {
         let mut x = 1u64;
         for n in 0..10_000u32 {
             x = x.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            match (x >> 33) % 8 {
+            match (x >> 33) % 10 {
                 0..=2 => {
                     q.push_back(n);
                     model.push_back(n);
                 }
                 3..=5 => assert_eq!(q.pop_front(), model.pop_front()),
-                6 if !model.is_empty() => {
-                    let at = 1 + (x >> 40) as usize % model.len();
+                6 | 7 => {
+                    let at = (x >> 40) as usize % (model.len() + 1);
                     q.insert(at, n);
                     model.insert(at, n);
+                }
+                8 => {
+                    let at = (x >> 40) as usize % (model.len() + 1);
+                    assert_eq!(q.remove(at), model.remove(at));
                 }
                 _ => {
                     q.trim();

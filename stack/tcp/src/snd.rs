@@ -198,6 +198,49 @@ impl SendQueue {
         None
     }
 
+    /// Makes the first unsent segment `len` bytes long with bytes of those behind it: in a frame of its own, for one
+    /// probe of the path (RFC 4821). `false`: too few bytes, or no frame.
+    pub fn join(&mut self, pool: &mut Pool, len: u32) -> bool {
+        let first = self.segs.get(self.unsent).map_or(self.end, |s| s.seq);
+        if self.end.since(first) < len || len as usize > pool.payload_bytes() || len == 0 {
+            return false;
+        }
+        let Some(mut frame) = pool.alloc() else { return false };
+        let start = frame.start();
+        pool.set_range(&mut frame, start, len as usize);
+        let Some(to) = pool.writable(&mut frame) else { unreachable!("a fresh frame is not transmitting") };
+        let mut at = start;
+        for seg in self.segs.iter().skip(self.unsent) {
+            let n = (seg.len() as usize).min(start + len as usize - at);
+            to[at..at + n].copy_from_slice(&pool.bytes(&seg.frame)[..n]);
+            at += n;
+        }
+        let sum = checksum::sum(&to[start..start + len as usize]);
+        let flags = self.drop_unsent(pool, len);
+        self.segs.insert(self.unsent, TxSeg { frame, seq: first, sum, sent_at: Instant(0), flags });
+        true
+    }
+
+    /// Takes the first `len` unsent bytes out. Returns the flags of their last segment if that went whole.
+    fn drop_unsent(&mut self, pool: &mut Pool, len: u32) -> u8 {
+        let (mut left, mut flags) = (len, 0);
+        while left > 0 {
+            let seg = &mut self.segs[self.unsent];
+            if seg.len() > left {
+                seg.frame.advance(left as usize);
+                seg.seq += left;
+                seg.sum = checksum::sum(pool.bytes(&seg.frame));
+                return 0;
+            }
+            left -= seg.len();
+            flags = seg.flags & PSH;
+            if let Some(seg) = self.segs.remove(self.unsent) {
+                pool.free(seg.frame);
+            }
+        }
+        flags
+    }
+
     /// Cuts segment `i` after `n` bytes: the tail moves into a frame of its own (a copy: the headers of a segment
     /// stand in front of its payload, so one frame can't carry two). `false`: no frame for it now.
     pub fn split(&mut self, pool: &mut Pool, i: usize, n: u32) -> bool {
@@ -296,6 +339,23 @@ mod tests {
         assert_eq!(pool.free_len(), 0);
         q.clear(&mut pool);
         q2.clear(&mut pool);
+        assert!(pool.ledger().is_home());
+    }
+
+    #[test]
+    fn joined_segments_keep_their_bytes() {
+        let (mut pool, mut q) = queue();
+        let all: Vec<u8> = (0..=255).collect();
+        q.write(&mut pool, &all, 60);
+        q.sent_next(Instant(1));
+        assert!(!q.join(&mut pool, 197), "196 bytes are not sent yet");
+        for len in [100, 100, 96, 196] {
+            assert!(q.join(&mut pool, len));
+            check(&q, &pool);
+            assert_eq!((q.segs[1].len(), content(&q, &pool)), (len, all.clone()));
+        }
+        assert_eq!((q.segs.len(), q.segs[1].flags), (2, PSH));
+        q.clear(&mut pool);
         assert!(pool.ledger().is_home());
     }
 

@@ -7,7 +7,7 @@ use linerate_frame::{HEADROOM_BYTES, Pool};
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
-use crate::limits::{MSS_MIN, TS_OPTION_BYTES};
+use crate::mtu_probe::MtuProbe;
 use crate::prr::Prr;
 use crate::rack::Rack;
 use crate::rcv::{Chunk, RecvQueue};
@@ -44,6 +44,16 @@ pub enum TcpError {
     TimedOut,
     /// We aborted.
     Aborted,
+    /// A router has no route to the peer's network (ENETUNREACH).
+    NetUnreachable,
+    /// A router can't reach the peer, or the packet's time was exceeded (EHOSTUNREACH).
+    HostUnreachable,
+    /// The peer does not speak TCP (ENOPROTOOPT).
+    ProtocolUnreachable,
+    /// A filter on the way forbids it (EACCES).
+    Prohibited,
+    /// Somebody could not make sense of our packet's header (EPROTO).
+    Protocol,
 }
 
 /// What happened to a connection since the application last looked.
@@ -61,6 +71,8 @@ impl Events {
     pub const CLOSED: Self = Self(8);
     /// Retransmissions reached R1: the peer, or the path to it, is in trouble (RFC 9293 SHLD-9).
     pub const TROUBLE: Self = Self(16);
+    /// The network complains of packets that did not arrive; the connection goes on ([`Tcb::take_soft_error`]).
+    pub const SOFT_ERROR: Self = Self(128);
 
     /// Any of these?
     pub fn contains(self, e: Self) -> bool {
@@ -96,6 +108,8 @@ pub struct TcpCounters {
     pub rsts_out: u64,
     /// Zero-window probes sent.
     pub window_probes: u64,
+    /// Segments sent to learn whether their size arrives (RFC 4821).
+    pub mtu_probes: u64,
 }
 
 /// What a TCB needs of its surroundings for one call.
@@ -139,11 +153,14 @@ pub(crate) enum Recovery {
 pub struct Tcb {
     pub(crate) state: State,
     pub(crate) error: Option<TcpError>,
+    /// What ICMP said last (RFC 5927 section 5.2).
+    pub(crate) soft_error: Option<TcpError>,
     pub(crate) events: Events,
     /// MUST-11: a passive open goes back to LISTEN on RST, an active one reports it.
     pub(crate) passive: bool,
     pub(crate) ts_on: bool,
     pub(crate) sack_on: bool,
+    pub(crate) ipv6: bool,
     pub(crate) nodelay: bool,
     /// The application has closed: nobody reads any more.
     pub(crate) detached: bool,
@@ -175,6 +192,8 @@ pub struct Tcb {
     pub(crate) local_mss: u16,
     /// What the peer announced.
     pub(crate) peer_mss: u16,
+    /// What the path carries: its MTU less fixed headers (RFC 1191).
+    pub(crate) path_mss: u16,
     /// Payload bytes of a full segment: the effective send MSS less the timestamps option.
     pub(crate) smss: u16,
     pub(crate) snd: SendQueue,
@@ -207,6 +226,8 @@ pub struct Tcb {
     // Congestion and loss
     pub(crate) rtt: Rtt,
     pub(crate) cc: Cc,
+    /// The search for a larger MTU, where there is one (RFC 4821).
+    pub(crate) mtu_probe: Option<Box<MtuProbe>>,
     pub(crate) recovery: Recovery,
     pub(crate) recover: SeqNum,
     pub(crate) dup_acks: u8,
@@ -444,6 +465,7 @@ impl Tcb {
     pub(crate) fn die(&mut self, env: &mut Env, error: Option<TcpError>) {
         self.state = State::Closed;
         self.error = self.error.or(error);
+        self.mtu_probe = None;
         let recv = if self.detached { Default::default() } else { core::mem::take(&mut self.recv) };
         self.release(env.pool);
         self.recv = recv;
@@ -455,12 +477,6 @@ impl Tcb {
         if self.ooo.as_ref().is_some_and(|o| o.is_idle()) {
             self.ooo = None;
         }
-    }
-
-    pub(crate) fn set_smss(&mut self, started: bool) {
-        let options = if self.ts_on { TS_OPTION_BYTES } else { 0 };
-        self.smss = self.local_mss.min(self.peer_mss).max(MSS_MIN) - options;
-        self.cc.set_smss(self.smss as u32, started);
     }
 
     /// TSval now: milliseconds (RFC 7323 section 5.4 allows 1 ms to 1 s) plus this tuple's offset.

@@ -332,6 +332,8 @@ pub struct Quoted {
     pub l4_off: u32,
     /// Source and destination port of TCP or UDP, if the quote reaches so far.
     pub ports: Option<(u16, u16)>,
+    /// Bytes of the whole packet, as its header says.
+    pub total_len: u32,
     /// Sequence number of a TCP segment, for the in-window check of RFC 5927 4.1.
     pub tcp_seq: Option<u32>,
 }
@@ -351,7 +353,7 @@ impl Quoted {
 /// # Errors
 /// `TooShort`, `EthertypeUnknown` (version), `Ipv4HeaderLength`, `Ipv6ExtensionTruncated`, `Ipv6ExtensionLimit`.
 pub fn parse_quoted(quote: &[u8]) -> Result<Quoted, ParseError> {
-    let (src, dst, protocol, l4_off, is_first) = match quote.first().map(|b| b >> 4) {
+    let (src, dst, protocol, l4_off, is_first, total_len) = match quote.first().map(|b| b >> 4) {
         Some(4) => {
             let h = Ipv4Header::view(quote)?;
             let header_len = h.header_len();
@@ -360,14 +362,22 @@ pub fn parse_quoted(quote: &[u8]) -> Result<Quoted, ParseError> {
             }
             let is_first = h.flags_fragment.get() & ipv4::OFFSET_MASK == 0;
             let (src, dst) = (Ipv4Addr::from_octets(h.src), Ipv4Addr::from_octets(h.dst));
-            (IpAddr::V4(src), IpAddr::V4(dst), h.protocol, header_len, is_first)
+            (
+                IpAddr::V4(src),
+                IpAddr::V4(dst),
+                h.protocol,
+                header_len,
+                is_first,
+                u32::from(h.total_length.get()),
+            )
         }
         Some(6) => {
             let h = Ipv6Header::view(quote)?;
             let chain = ipv6::walk(quote)?;
             let is_first = chain.fragment.is_none_or(|f| f.offset_bytes == 0);
             let (src, dst) = (Ipv6Addr::from_octets(h.src), Ipv6Addr::from_octets(h.dst));
-            (IpAddr::V6(src), IpAddr::V6(dst), chain.protocol, chain.l4_off, is_first)
+            let len = ipv6::HEADER_LEN as u32 + u32::from(h.payload_length.get());
+            (IpAddr::V6(src), IpAddr::V6(dst), chain.protocol, chain.l4_off, is_first, len)
         }
         Some(_) => return Err(ParseError::EthertypeUnknown),
         None => return Err(ParseError::TooShort),
@@ -380,6 +390,7 @@ pub fn parse_quoted(quote: &[u8]) -> Result<Quoted, ParseError> {
         dst,
         protocol,
         l4_off: l4_off as u32,
+        total_len,
         ports: if has_ports { ports(l4) } else { None },
         tcp_seq: if protocol == protocol::TCP { seq } else { None },
     })

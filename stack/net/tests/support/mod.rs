@@ -1,6 +1,7 @@
 //! Two stacks and the wire between them, in virtual time, from a seed.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod icmp;
 pub mod peer;
 
 use std::collections::BinaryHeap;
@@ -57,6 +58,8 @@ pub struct Net {
     pub now: Instant,
     pub faults: Faults,
     pub rng: Rng,
+    /// Largest IP packet that the wire takes, and whether a router tells of larger ones.
+    pub mtu: Option<(usize, bool)>,
     wire: BinaryHeap<InFlight>,
     sequence: u64,
     /// Every packet that was put on the wire, if kept: (time, sender, bytes).
@@ -112,6 +115,7 @@ impl Net {
             now: Instant(1_000_000_000),
             faults,
             rng: Rng(seed),
+            mtu: None,
             wire: BinaryHeap::new(),
             sequence: 0,
             log: None,
@@ -144,6 +148,15 @@ impl Net {
             log.push((self.now.0, from, bytes.clone()));
         }
         let f = self.faults;
+        if let Some((mtu, tells)) = self.mtu
+            && bytes.len() - 14 > mtu
+        {
+            if tells {
+                let told = icmp::too_big_about(mtu as u32, &bytes);
+                self.deliver(from, &told);
+            }
+            return;
+        }
         let copies = 1 + self.rng.chance(f.duplicate_permille) as usize;
         for _ in 0..copies {
             if self.rng.chance(f.loss_permille) {
