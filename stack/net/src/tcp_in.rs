@@ -130,6 +130,10 @@ impl Stack {
         if seg.has(TcpFlags::SYN) && !seg.has(TcpFlags::ACK) && !seg.has(TcpFlags::RST) {
             return self.open(key, seg, frame, None, now);
         }
+        if !seg.has(TcpFlags::ACK) && self.listeners.find(key.local, key.local_port).is_some() {
+            // 3.10.7.2, fourth: in LISTEN such a segment is dropped, and RST is in any state.
+            return self.drop_frame(frame, DropReason::TcpNoAck);
+        }
         self.refuse_segment(key, &seg, DropReason::TcpClosed, now);
         self.pool.free(frame);
     }

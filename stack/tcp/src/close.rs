@@ -37,7 +37,9 @@ impl Tcb {
     pub fn abort(&mut self, env: &mut Env) -> Option<Segment> {
         self.detached = true;
         let rst = match self.state {
-            State::Closed | State::SynSent | State::TimeWait => None,
+            // 3.10.5: the peer has everything and has sent its FIN.
+            State::Closing | State::LastAck | State::TimeWait => None,
+            State::Closed | State::SynSent => None,
             _ => Some(self.rst_segment()),
         };
         self.die(env, Some(TcpError::Aborted));

@@ -105,7 +105,12 @@ impl Tcb {
         }
         // Fourth, check the SYN bit: RFC 5961 section 4.2
         if seg.has(TcpFlags::SYN) {
-            self.challenge_ack(env);
+            if self.state == State::SynReceived && self.passive {
+                // RFC 9293: back to LISTEN, in silence.
+                self.die(env, None);
+            } else {
+                self.challenge_ack(env);
+            }
             return Disposition::Drop(TcpDrop::SynChallenged);
         }
         // Fifth, check the ACK field
@@ -250,6 +255,11 @@ impl Tcb {
         let mut done = Disposition::Done;
         if let Some(frame) = payload {
             let skip = self.rcv_nxt.since(seq);
+            if skip > 0 && self.sack_on {
+                // RFC 2883 section 4.3: the part that came before, told at once.
+                self.ooo.get_or_insert_default().sack.duplicate(seq, self.rcv_nxt);
+                self.ack_now = true;
+            }
             frame.advance(skip as usize);
             seq += skip;
             let fits = self.rcv_adv.since(seq) as usize;
