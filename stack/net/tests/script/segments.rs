@@ -217,7 +217,9 @@ impl World {
         }
         let seq = relative(t.seq, conn.stack_iss);
         let want = given_seq.unwrap_or(if wanted & SYN != 0 { 0 } else { conn.stack_next });
-        if seq != i64::from(want as u32 as i32) {
+        let absolute = args.number("absseq")?;
+        let right = absolute.map_or(seq == i64::from(want as u32 as i32), |n| n == i64::from(t.seq));
+        if !right {
             return tell(format!("seq={want}"));
         }
         if let Some(ack) = args.number("ack")?

@@ -80,7 +80,7 @@ impl Default for Setup {
     /// The stack's own defaults, but every second segment is acknowledged and the first ones, too.
     fn default() -> Self {
         let tcp = TcpConfig { quickack_segs: 0, stretch_acks: false, ..TcpConfig::default() };
-        Self { tcp, mtu: 1500, frames: 512, v6: false }
+        Self { tcp, mtu: 1500, frames: 256, v6: false }
     }
 }
 
@@ -127,7 +127,12 @@ impl World {
             secret: [1, 2, 3, 4],
         };
         let now = Instant(1_000_000_000_000);
-        let stack = Stack::new(cfg, Pool::new(Region::heap(setup.frames, 2048)), now).unwrap();
+        let stack = Stack::new(
+            cfg,
+            Pool::new(Region::heap(setup.frames, u32::from(setup.mtu).next_power_of_two().max(4096))),
+            now,
+        )
+        .unwrap();
         Self {
             before: stack.counters(),
             stack,
@@ -155,7 +160,9 @@ impl World {
     pub fn deliver(&mut self, bytes: &[u8]) -> Result<(), Wrong> {
         let pool = self.stack.pool();
         let Some(index) = pool.alloc_fill() else { return wrong("a free frame", "an empty pool") };
-        let mut frame = pool.claim_rx(index, 256, bytes.len() as u32, RxCsum::Unknown).unwrap();
+        let Some(mut frame) = pool.claim_rx(index, 256, bytes.len() as u32, RxCsum::Unknown) else {
+            return wrong("a packet that fits a frame", format!("{} bytes", bytes.len()));
+        };
         pool.writable(&mut frame).unwrap()[256..256 + bytes.len()].copy_from_slice(bytes);
         match self.stack.ingress(frame, self.now) {
             Ingress::Done => {}
