@@ -396,5 +396,10 @@ fn overlapping_segments_give_each_byte_once() {
     p.seq += 11;
     assert_eq!(out.last().unwrap().ack, p.seq);
     let out = h.send_at(&p, -3, ACK, b"ijkl");
-    assert_eq!((h.read(id), out.is_empty()), (b"abcdefghijkl".to_vec(), true));
+    assert_eq!(
+        out[0].options.sack.as_slice(),
+        [(p.seq - 3, p.seq)],
+        "RFC 2883 section 4.3: what came before"
+    );
+    assert_eq!(h.read(id), b"abcdefghijkl");
 }

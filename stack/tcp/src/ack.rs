@@ -80,6 +80,11 @@ impl Tcb {
             // says nothing about the path.
             self.retries = if self.detached { self.retries } else { 0 };
             self.rtt.backoff = if self.snd_wnd > 0 { 0 } else { self.rtt.backoff };
+            let opens = self.snd_wnd >= (self.smss as u32).min(self.max_snd_wnd / 2).max(1);
+            if opens && self.flight() == 1 && self.snd.unsent == 1 {
+                // The probe's octet was not taken: it goes with what follows it, at once.
+                self.snd.take_back(env.pool, self.smss as u32);
+            }
         }
         if window_moved {
             self.arm_rexmit(env.now);

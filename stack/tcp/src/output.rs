@@ -121,7 +121,7 @@ impl Tcb {
             }
             len = smss;
         }
-        let in_flight = self.snd_nxt.since(self.snd_una);
+        let in_flight = self.snd.segs[i].seq.since(self.snd_una);
         let usable = self.snd_wnd.saturating_sub(in_flight);
         let is_last = i + 1 == self.snd.segs.len();
         if len > usable {

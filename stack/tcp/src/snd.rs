@@ -124,6 +124,25 @@ impl SendQueue {
         self.end += len;
     }
 
+    /// The one segment sent was a window probe that the peer did not take: it is to be sent anew, together with what
+    /// stands behind it.
+    pub fn take_back(&mut self, pool: &mut Pool, mss: u32) {
+        debug_assert_eq!(self.unsent, 1);
+        let len = self.segs[0].len();
+        let rest = self.segs.get(1).map(|n| (pool.bytes(&n.frame).to_vec(), n.flags));
+        self.mark(0, EVER_RETRANS, LOST | RETRANS | SACKED);
+        self.pipe -= len;
+        self.unsent = 0;
+        let Some((bytes, flags)) = rest else { return };
+        // A probe whose transmission is not complete can't grow: it leaves by itself.
+        if len + bytes.len() as u32 <= mss && append(pool, &mut self.segs[0], &bytes, mss) == bytes.len() {
+            self.segs[0].flags |= flags & PSH;
+            let Some(grown) = self.segs.pop_front() else { return };
+            let Some(next) = self.segs.front_mut() else { return };
+            pool.free(core::mem::replace(next, grown).frame);
+        }
+    }
+
     /// The first index whose segment ends after `seq`, among those sent.
     pub fn index_after(&self, seq: SeqNum) -> usize {
         let (mut lo, mut hi) = (0, self.unsent);
@@ -176,21 +195,20 @@ impl SendQueue {
 
     /// Takes the first segment out if `ack` covers it whole; trims it if `ack` covers a part.
     pub fn pop_acked(&mut self, pool: &mut Pool, ack: SeqNum) -> Option<TxSeg> {
-        if self.unsent == 0 {
-            return None;
-        }
-        let first = &mut self.segs[0];
+        // What is not sent can be acknowledged only where a window probe was taken back.
+        let sent = self.unsent > 0;
+        let first = self.segs.front_mut()?;
         if first.end().at_or_before(ack) {
-            let seg = self.segs.pop_front().expect("unsent > 0");
-            self.unsent -= 1;
-            self.pipe -= if seg.piped() { seg.len() } else { 0 };
+            let seg = self.segs.pop_front()?;
+            self.unsent -= sent as usize;
+            self.pipe -= if sent && seg.piped() { seg.len() } else { 0 };
             self.lost_unsent -= seg.lost_unsent() as u32;
             self.sacked -= seg.has(SACKED) as u32;
             return Some(seg);
         }
         let n = ack.since(first.seq);
         if n > 0 {
-            self.pipe -= if first.piped() { n } else { 0 };
+            self.pipe -= if sent && first.piped() { n } else { 0 };
             first.frame.advance(n as usize);
             first.seq += n;
             first.sum = checksum::sum(pool.bytes(&first.frame));
