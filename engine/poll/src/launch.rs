@@ -9,7 +9,7 @@ use linerate_frame::{Pool, RxCsum};
 use linerate_load::{Attach, Claim, LoadError, Protocol, Steer};
 use linerate_net::neigh::Resolver;
 use linerate_net::stack::ConfigError;
-use linerate_net::{Link, Owners, SockError, Stack, StackConfig, TcpConfig};
+use linerate_net::{AutoConfig, Link, Owners, SockError, Stack, StackConfig, TcpConfig};
 use linerate_nic::{NeighbourWatch, NicError, PortReservation, Scrape};
 use linerate_port::af_xdp::{BindMode, Xsk, XskConfig, XskMode};
 use linerate_port::{Caps, PortError, Umem, UmemConfig};
@@ -258,6 +258,12 @@ impl Parts<'_> {
             .map_err(|error| LaunchError::Config { interface: self.cfg.interface.clone(), error })?;
         if self.cfg.cores.len() > 1 {
             stack.set_owners(Owners::equal(self.cfg.cores.len() as u8, me as u8));
+        }
+        // Addresses of our own: the first core announces and defends them, and reports their groups. Routers are not
+        // asked: routes are the host's.
+        if me == 0 && self.addresses.resolver() == linerate_net::neigh::Resolver::Own {
+            let auto = AutoConfig { slaac: false, ..AutoConfig::default() };
+            stack.autoconfigure(auto, clock::now());
         }
         for n in &self.scrape.neighbours {
             let known = match (n.permanent, n.reachable) {

@@ -27,7 +27,7 @@ pub struct NeighbourNews {
 }
 
 /// What a core is told by others.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// By the control thread: the kernel's news.
     Kernel(NeighbourNews),
@@ -40,7 +40,7 @@ impl<P: Port> Core<P> {
     pub(crate) fn pass_lessons(&mut self) {
         while let Some(lesson) = self.stack.next_lesson() {
             for peer in &self.peers {
-                peer.inbox.force_push(Message::Lesson(lesson));
+                peer.inbox.force_push(Message::Lesson(lesson.clone()));
                 peer.waker.wake();
             }
         }

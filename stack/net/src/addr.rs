@@ -1,6 +1,8 @@
 //! Our addresses: what is for us, what nobody can have sent, which of ours to send from.
 
+use crate::limits::GROUPS_MAX;
 use crate::route::{mask, max_len};
+use crate::source;
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -65,25 +67,72 @@ impl fmt::Display for AddrError {
 
 impl core::error::Error for AddrError {}
 
-/// The addresses of a stack, and the multicast groups that come with them.
+/// How far an address has got (RFC 4862 2; IPv4 has the first two by RFC 5227).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AddrState {
+    /// Being probed: not ours yet, nothing is received for it or sent from it.
+    Tentative,
+    /// Ours.
+    Preferred,
+    /// Still ours, but new connections had better leave from another (RFC 4862 5.5.4).
+    Deprecated,
+}
+
+/// Where an address comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Somebody set it.
+    Manual,
+    /// Formed of a prefix and a stable opaque identifier (RFC 7217).
+    Stable,
+    /// Formed of a prefix and a short-lived random identifier (RFC 8981).
+    Temporary,
+}
+
+/// An address of ours with what is known of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// The address.
+    pub if_addr: IfAddr,
+    /// Its state.
+    pub state: AddrState,
+    /// Its origin.
+    pub origin: Origin,
+}
+
+/// The addresses of a stack, and the multicast groups that come with them or were joined.
 #[derive(Default)]
 pub struct AddrSet {
     /// As added: of equals the first is the source that packets leave with.
-    addrs: Vec<IfAddr>,
-    /// The same, sorted, for the check that every packet goes through.
+    addrs: Vec<Held>,
+    /// Those that are ours, sorted, for the check that every packet goes through.
     local: Vec<IpAddr>,
     broadcasts: Vec<Ipv4Addr>,
-    groups: Vec<Ipv6Addr>,
+    /// Groups that somebody asked for, and how often.
+    joined: Vec<(IpAddr, u32)>,
+    groups: Vec<IpAddr>,
 }
 
 impl AddrSet {
     /// No addresses.
     pub const fn new() -> Self {
-        Self { addrs: Vec::new(), local: Vec::new(), broadcasts: Vec::new(), groups: Vec::new() }
+        Self {
+            addrs: Vec::new(),
+            local: Vec::new(),
+            broadcasts: Vec::new(),
+            joined: Vec::new(),
+            groups: Vec::new(),
+        }
     }
 
-    /// Adds an address and joins the groups that come with it.
+    /// Adds an address that is ours, and joins the groups that come with it.
     pub fn add(&mut self, addr: IfAddr) -> Result<(), AddrError> {
+        self.add_held(Held { if_addr: addr, state: AddrState::Preferred, origin: Origin::Manual })
+    }
+
+    /// Adds an address in whatever state, and joins the groups that come with it.
+    pub fn add_held(&mut self, held: Held) -> Result<(), AddrError> {
+        let addr = held.if_addr;
         if addr.prefix_len > max_len(addr.addr) {
             return Err(AddrError::PrefixLen(addr.prefix_len));
         }
@@ -94,10 +143,10 @@ impl AddrSet {
         if addr.addr.is_unspecified() || addr.addr.is_multicast() || broadcast {
             return Err(AddrError::NotUnicast);
         }
-        if self.is_local(addr.addr) {
+        if self.get(addr.addr).is_some() {
             return Err(AddrError::Exists);
         }
-        self.addrs.push(addr);
+        self.addrs.push(held);
         self.rebuild();
         Ok(())
     }
@@ -105,14 +154,63 @@ impl AddrSet {
     /// Takes out an address; `false` if it wasn't ours.
     pub fn remove(&mut self, ip: IpAddr) -> bool {
         let before = self.addrs.len();
-        self.addrs.retain(|a| a.addr != ip);
+        self.addrs.retain(|a| a.if_addr.addr != ip);
         self.rebuild();
         self.addrs.len() != before
     }
 
-    /// Our addresses, in the order in which they were added.
+    /// Puts an address into another state; `false` if it isn't there.
+    pub fn set_state(&mut self, ip: IpAddr, state: AddrState) -> bool {
+        let Some(held) = self.addrs.iter_mut().find(|a| a.if_addr.addr == ip) else { return false };
+        held.state = state;
+        self.rebuild();
+        true
+    }
+
+    /// An address of the set, tentative ones included.
+    pub fn get(&self, ip: IpAddr) -> Option<&Held> {
+        self.addrs.iter().find(|a| a.if_addr.addr == ip)
+    }
+
+    /// Is this address being probed?
+    pub fn is_tentative(&self, ip: IpAddr) -> bool {
+        self.get(ip).is_some_and(|a| a.state == AddrState::Tentative)
+    }
+
+    /// Everything in the set, in the order in which it was added.
+    pub fn held(&self) -> &[Held] {
+        &self.addrs
+    }
+
+    /// Our addresses, in the order in which they were added; tentative ones are none.
     pub fn iter(&self) -> impl Iterator<Item = &IfAddr> {
-        self.addrs.iter()
+        self.ours().map(|a| &a.if_addr)
+    }
+
+    fn ours(&self) -> impl Iterator<Item = &Held> + Clone {
+        self.addrs.iter().filter(|a| a.state != AddrState::Tentative)
+    }
+
+    /// Joins a group, as often as asked; `false` if there is no room for another.
+    pub fn join(&mut self, group: IpAddr) -> bool {
+        match self.joined.iter().position(|(g, _)| *g == group) {
+            Some(at) => self.joined[at].1 += 1,
+            None if self.joined.len() >= GROUPS_MAX => return false,
+            None => self.joined.push((group, 1)),
+        }
+        self.rebuild();
+        true
+    }
+
+    /// Takes back one [`join`](Self::join); `false` if there was none.
+    pub fn leave(&mut self, group: IpAddr) -> bool {
+        let Some(at) = self.joined.iter().position(|(g, _)| *g == group) else { return false };
+        self.joined[at].1 -= 1;
+        if self.joined[at].1 == 0 {
+            self.joined.swap_remove(at);
+        }
+        self.rebuild();
+        true
     }
 
     /// Is it an address of ours?
@@ -123,7 +221,7 @@ impl AddrSet {
 
     /// Is `ip` on the link with one of our addresses?
     pub fn is_on_link(&self, ip: IpAddr) -> bool {
-        self.addrs.iter().any(|a| a.contains(ip))
+        self.iter().any(|a| a.contains(ip))
     }
 
     /// The limited broadcast address, or the broadcast address of one of our subnets (RFC 1122 3.3.6).
@@ -132,17 +230,15 @@ impl AddrSet {
         ip.is_broadcast() || self.broadcasts.contains(&ip)
     }
 
-    /// Groups whose packets are for us: all nodes, and the solicited-node group of each IPv6 address.
-    pub fn groups(&self) -> &[Ipv6Addr] {
+    /// Groups whose packets are for us: all hosts, all nodes, the solicited-node group of each IPv6 address (RFC 4862
+    /// 5.4.2: of tentative ones, too), and those that were joined.
+    pub fn groups(&self) -> &[IpAddr] {
         &self.groups
     }
 
     /// Is `ip` a group whose packets are for us?
     pub fn is_for_us_multicast(&self, ip: IpAddr) -> bool {
-        match ip {
-            IpAddr::V4(v4) => v4 == ALL_HOSTS,
-            IpAddr::V6(v6) => self.groups.binary_search(&v6).is_ok(),
-        }
+        self.groups.binary_search(&ip).is_ok()
     }
 
     /// A source address that no packet from a link can have: "this network", loopback, multicast, broadcast
@@ -168,46 +264,35 @@ impl AddrSet {
         }
     }
 
-    /// The address to send from to `dst`: `dst` itself if it is ours, else one of `dst`'s scope before others, then
-    /// the longest prefix around `dst`, then the one added first (rules 1, 2 and, for on-link destinations,
-    /// 8 of RFC 6724 5). `None` without an address of the family.
+    /// The address to send from to `dst` (RFC 6724): `dst` itself if it is ours. `None` without an address of the
+    /// family.
     pub fn source_for(&self, dst: IpAddr) -> Option<IpAddr> {
         if self.is_local(dst) {
             return Some(dst);
         }
-        let rank = |a: &IfAddr| (scope_matches(a.addr, dst), a.contains(dst).then_some(a.prefix_len));
-        let of_family = self.addrs.iter().filter(|a| a.addr.is_ipv4() == dst.is_ipv4());
-        // max_by_key keeps the last of equals; the first is wanted.
-        of_family.rev().max_by_key(|a| rank(a)).map(|a| a.addr)
+        source::select(self.ours(), dst)
     }
 
     fn rebuild(&mut self) {
-        self.local = self.addrs.iter().map(|a| a.addr).collect();
+        self.local = self.iter().map(|a| a.addr).collect();
         self.local.sort_unstable();
-        self.broadcasts = self.addrs.iter().filter_map(IfAddr::broadcast_v4).collect();
+        self.broadcasts = self.iter().filter_map(IfAddr::broadcast_v4).collect();
         self.broadcasts.sort_unstable();
         self.broadcasts.dedup();
-        let v6 = self.addrs.iter().filter_map(|a| match a.addr {
-            IpAddr::V6(v6) => Some(v6),
+        self.groups = self.joined.iter().map(|(group, _)| *group).collect();
+        self.groups.push(ALL_HOSTS.into());
+        let v6 = self.addrs.iter().filter_map(|a| match a.if_addr.addr {
+            IpAddr::V6(v6) => Some(IpAddr::V6(solicited_node(v6))),
             IpAddr::V4(_) => None,
         });
-        self.groups = v6.map(solicited_node).collect();
-        if !self.groups.is_empty() {
-            self.groups.extend([ALL_NODES, ALL_NODES_INTERFACE]);
+        let before = self.groups.len();
+        self.groups.extend(v6);
+        if self.groups.len() > before {
+            self.groups.extend([IpAddr::V6(ALL_NODES), IpAddr::V6(ALL_NODES_INTERFACE)]);
         }
         self.groups.sort_unstable();
         self.groups.dedup();
     }
-}
-
-/// Do link-local sources go with link-local destinations, and others with others (RFC 6724 3.1)?
-fn scope_matches(src: IpAddr, dst: IpAddr) -> bool {
-    let link_local = |ip| match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        // Multicast of interface-local (1) and link-local (2) scope never leaves the link either.
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || matches!(v6.segments()[0] & 0xff0f, 0xff01 | 0xff02),
-    };
-    link_local(src) == link_local(dst)
 }
 
 /// The group that solicitations for `ip` are sent to: ff02::1:ff and its last 24 bits (RFC 4291 2.7.1).
@@ -240,10 +325,6 @@ mod tests {
     }
 
     fn v4(s: &str) -> Ipv4Addr {
-        s.parse().unwrap()
-    }
-
-    fn v6(s: &str) -> Ipv6Addr {
         s.parse().unwrap()
     }
 
@@ -301,36 +382,41 @@ mod tests {
 
     #[test]
     fn groups_follow_addresses() {
+        let all_hosts = ip("224.0.0.1");
         let mut s = set(&[("fd00::12:3456", 64), ("fe80::12:3456", 64), ("10.0.0.5", 24)]);
-        assert_eq!(s.groups(), [v6("ff01::1"), v6("ff02::1"), v6("ff02::1:ff12:3456")]);
-        assert!(s.is_for_us_multicast(ip("ff02::1:ff12:3456")) && s.is_for_us_multicast(ip("224.0.0.1")));
+        assert_eq!(s.groups(), [all_hosts, ip("ff01::1"), ip("ff02::1"), ip("ff02::1:ff12:3456")]);
+        assert!(s.is_for_us_multicast(ip("ff02::1:ff12:3456")) && s.is_for_us_multicast(all_hosts));
         assert!(!s.is_for_us_multicast(ip("ff02::2")) && !s.is_for_us_multicast(ip("224.0.0.251")));
         assert!(!s.is_for_us_multicast(ip("fd00::12:3456")));
         s.remove(ip("fd00::12:3456"));
-        assert_eq!(s.groups().len(), 3, "the other address still needs the group");
+        assert_eq!(s.groups().len(), 4, "the other address still needs the group");
         s.remove(ip("fe80::12:3456"));
-        assert_eq!(s.groups().len(), 0);
+        assert_eq!(s.groups(), [all_hosts]);
     }
 
     #[test]
-    fn sources() {
-        let s =
-            set(&[("10.0.0.5", 24), ("10.0.0.6", 16), ("fe80::5", 64), ("fd00::5", 48), ("2001:db8::5", 64)]);
-        for (dst, src) in [
-            ("10.0.0.9", "10.0.0.5"),
-            ("10.0.7.9", "10.0.0.6"),
-            ("10.0.0.6", "10.0.0.6"),
-            ("8.8.8.8", "10.0.0.5"),
-            ("fe80::9", "fe80::5"),
-            ("ff02::1", "fe80::5"),
-            ("fd00:0:0:1::9", "fd00::5"),
-            ("2001:db8::9", "2001:db8::5"),
-            ("2001:4860::1", "fd00::5"),
-        ] {
-            assert_eq!(s.source_for(ip(dst)), Some(ip(src)), "to {dst}");
-        }
-        assert_eq!(set(&[("10.0.0.5", 24)]).source_for(ip("fe80::1")), None);
-        assert_eq!(set(&[("fe80::5", 64)]).source_for(ip("2001:db8::1")), Some(ip("fe80::5")));
+    fn groups_are_joined_and_left_as_often() {
+        let mut s = set(&[("10.0.0.5", 24)]);
+        let group = ip("239.1.2.3");
+        assert!(s.join(group) && s.join(group) && s.is_for_us_multicast(group));
+        assert!(s.leave(group) && s.is_for_us_multicast(group));
+        assert!(s.leave(group) && !s.is_for_us_multicast(group) && !s.leave(group));
+        let many = (0..GROUPS_MAX as u32).map(|n| Ipv4Addr::from(0xe800_0000 + n).into());
+        assert!(many.clone().all(|g| s.join(g)) && !s.join(group));
+    }
+
+    //= RFC 4862 section 5.4
+    #[test]
+    fn a_tentative_address_is_not_ours() {
+        let mut s = set(&[("fe80::1", 64)]);
+        let if_addr = IfAddr { addr: ip("fd00::5"), prefix_len: 64 };
+        s.add_held(Held { if_addr, state: AddrState::Tentative, origin: Origin::Stable }).unwrap();
+        assert!(!s.is_local(if_addr.addr) && s.is_tentative(if_addr.addr) && !s.is_on_link(ip("fd00::6")));
+        assert!(s.is_for_us_multicast(ip("ff02::1:ff00:5")), "to hear of duplicates");
+        assert_eq!((s.source_for(ip("fd00::6")), s.iter().count()), (Some(ip("fe80::1")), 1));
+        assert_eq!(s.add(if_addr), Err(AddrError::Exists));
+        assert!(s.set_state(if_addr.addr, AddrState::Preferred));
+        assert_eq!(s.source_for(ip("fd00::6")), Some(if_addr.addr));
     }
 
     #[test]

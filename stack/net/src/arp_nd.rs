@@ -3,6 +3,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use alloc::boxed::Box;
 use linerate_frame::{Frame, HEADROOM_BYTES};
 use linerate_tcp::Instant;
 use linerate_wire::emit::Push;
@@ -11,6 +12,7 @@ use linerate_wire::parse::{NetInfo, Parsed};
 use linerate_wire::{ArpOp, ArpPacket, MacAddr, eth};
 
 use crate::addr::{multicast_mac, solicited_node};
+use crate::auto::{Change, RouterInfo};
 use crate::config::Link;
 use crate::drop_reason::DropReason;
 use crate::limits::LESSONS_MAX;
@@ -19,7 +21,7 @@ use crate::stack::Stack;
 
 /// What an ARP or ND packet teaches of a neighbour. With several cores every one must hear it: the answer to one core's
 /// question may arrive on another's queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Lesson {
     /// An ARP packet.
     Arp {
@@ -29,9 +31,42 @@ pub enum Lesson {
         ip: Ipv4Addr,
         /// Its sender's address.
         mac: MacAddr,
-        /// Is its target one of ours?
+        /// Whom it asks for.
+        target: Ipv4Addr,
+        /// Is that one of ours?
         for_us: bool,
     },
+    /// Somebody else sends from an address of ours.
+    Conflict {
+        /// The address.
+        ip: Ipv4Addr,
+        /// Who.
+        mac: MacAddr,
+    },
+    /// Somebody probes an address that we probe.
+    DadSolicit {
+        /// The address.
+        target: Ipv6Addr,
+        /// RFC 7527.
+        nonce: Option<[u8; 6]>,
+        /// Who.
+        mac: MacAddr,
+    },
+    /// A router advertisement, with its sender's link-layer address.
+    Router(Box<RouterInfo>, Option<MacAddr>),
+    /// A redirect by `src`.
+    Redirect {
+        /// The router.
+        src: Ipv6Addr,
+        /// What for.
+        destination: Ipv6Addr,
+        /// The better hop.
+        target: Ipv6Addr,
+        /// Its address.
+        mac: Option<MacAddr>,
+    },
+    /// What the core that looks after addresses has decided.
+    Change(Change),
     /// An ND message with its sender's link-layer address.
     Source {
         /// Its sender.
@@ -53,7 +88,7 @@ pub enum Lesson {
 impl Stack {
     /// Learns, and remembers the lesson for the other cores if there are any.
     fn take_lesson(&mut self, lesson: Lesson, now: Instant) {
-        self.learn(lesson, now);
+        self.learn(lesson.clone(), now);
         if self.owners.is_some() && self.lessons.len() < LESSONS_MAX {
             self.lessons.push_back(lesson);
         }
@@ -67,11 +102,61 @@ impl Stack {
     /// Learns what a packet taught, here or on another core.
     pub fn learn(&mut self, lesson: Lesson, now: Instant) {
         match lesson {
-            Lesson::Arp { op, ip, mac, for_us } => self.neigh.on_arp(op, ip, mac, for_us, now.0),
-            Lesson::Source { ip, mac } => self.neigh.on_ns(ip, mac, now.0),
-            Lesson::Advert { target, mac, flags } => {
-                self.neigh.on_na(target, mac, flags, now.0);
+            Lesson::Arp { op, ip, mac, target, for_us } => {
+                let probed = self.auto.as_mut().is_some_and(|a| a.on_arp(ip, mac, target, now.0));
+                if !probed {
+                    self.neigh.on_arp(op, ip, mac, for_us, now.0);
+                }
             }
+            Lesson::Conflict { ip, mac } => {
+                if self.auto.as_mut().is_some_and(|a| a.on_conflict(ip, mac, now.0)) {
+                    self.send_arp(ArpOp::Request, ip, [0; 6], ip, eth::BROADCAST);
+                }
+            }
+            Lesson::Source { ip, mac } => self.neigh.on_ns(ip, mac, now.0),
+            Lesson::DadSolicit { target, nonce, mac } => {
+                if let Some(auto) = &mut self.auto {
+                    auto.on_dad_solicit(target, nonce, mac, now.0);
+                }
+            }
+            Lesson::Advert { target, mac, flags } => {
+                let no_router = self.neigh.on_na(target, mac, flags, now.0);
+                if let Some(auto) = &mut self.auto {
+                    auto.on_advert(target, mac, now.0);
+                    if no_router {
+                        auto.on_no_router(target);
+                    }
+                }
+            }
+            Lesson::Router(info, mac) => {
+                self.neigh.on_ns(info.router, mac, now.0);
+                self.neigh.on_router(&info);
+                if let Some(auto) = &mut self.auto {
+                    auto.on_router(&info, now.0);
+                }
+            }
+            Lesson::Redirect { src, destination, target, mac } => {
+                self.on_redirect(src, destination, target, mac, now);
+            }
+            Lesson::Change(change) => self.on_change(&change),
+        }
+        self.flush_changes(now);
+    }
+
+    /// RFC 4861 section 8.1: from the router that we use for that destination, and from no other.
+    fn on_redirect(
+        &mut self,
+        src: Ipv6Addr,
+        destination: Ipv6Addr,
+        target: Ipv6Addr,
+        mac: Option<MacAddr>,
+        now: Instant,
+    ) {
+        let Some(auto) = self.auto.as_mut().filter(|a| a.cfg.redirects) else { return };
+        let hop = self.routes.lookup(destination.into()).map(|r| r.next_hop(destination.into()));
+        if hop == Some(src.into()) {
+            auto.on_redirect(destination, target, now.0);
+            self.neigh.on_ns(target, mac, now.0);
         }
     }
 
@@ -82,16 +167,18 @@ impl Stack {
         let Link::Ethernet(mac) = self.link else { return self.counters.drop(DropReason::ArpIgnored) };
         let for_us = self.addrs.is_local(arp.target_ip.into());
         let known = self.neigh.state(arp.sender_ip.into()).is_some();
+        let ours = self.addrs.is_local(arp.sender_ip.into());
+        let probed = [arp.sender_ip, arp.target_ip].iter().any(|ip| self.addrs.is_tentative((*ip).into()));
         // Our own packet, come back; or others' business, of which RFC 826 merges only what we know already.
-        if arp.sender_mac == mac || !(for_us || known || self.addrs.is_local(arp.sender_ip.into())) {
+        if arp.sender_mac == mac || !(for_us || known || ours || probed) {
             return self.counters.drop(DropReason::ArpIgnored);
         }
-        // RFC 5227 section 2.4: somebody claims our address. We keep it and say so, at most as often as ARP errors
-        // are allowed.
-        let conflict = self.addrs.is_local(arp.sender_ip.into()) && arp.sender_mac != mac;
-        if conflict {
+        // RFC 5227 section 2.4 (c): somebody claims our address. We keep it and say so.
+        if ours {
             self.counters.drop(DropReason::ArpIgnored);
-            if self.icmp_limit.allow(now) {
+            if self.auto.is_some() || self.owners.is_some() {
+                self.take_lesson(Lesson::Conflict { ip: arp.sender_ip, mac: arp.sender_mac }, now);
+            } else if self.icmp_limit.allow(now) {
                 self.send_arp(ArpOp::Request, arp.sender_ip, [0; 6], arp.sender_ip, eth::BROADCAST);
             }
             return;
@@ -101,13 +188,14 @@ impl Stack {
             ArpOp::Request => neigh::arp::ArpOp::Request,
             ArpOp::Reply => neigh::arp::ArpOp::Reply,
         };
-        self.take_lesson(Lesson::Arp { op, ip: arp.sender_ip, mac: arp.sender_mac, for_us }, now);
+        let (ip, target) = (arp.sender_ip, arp.target_ip);
+        self.take_lesson(Lesson::Arp { op, ip, mac: arp.sender_mac, target, for_us }, now);
         if for_us && arp.op == ArpOp::Request && self.neigh.resolver() == Resolver::Own {
             self.send_arp(ArpOp::Reply, arp.target_ip, arp.sender_mac, arp.sender_ip, arp.sender_mac);
         }
     }
 
-    fn send_arp(
+    pub(crate) fn send_arp(
         &mut self,
         op: ArpOp,
         sender_ip: Ipv4Addr,
@@ -167,7 +255,13 @@ impl Stack {
         }
     }
 
-    fn send_nd(&mut self, src: Ipv6Addr, dst: Ipv6Addr, to: MacAddr, emit: impl FnOnce(&mut [u8]) -> usize) {
+    pub(crate) fn send_nd(
+        &mut self,
+        src: Ipv6Addr,
+        dst: Ipv6Addr,
+        to: MacAddr,
+        emit: impl FnOnce(&mut [u8]) -> usize,
+    ) {
         let Link::Ethernet(mac) = self.link else { return };
         let Some(mut frame) = self.pool.alloc() else { return self.counters.drop(DropReason::NoFrame) };
         let at = HEADROOM_BYTES as usize;
@@ -222,6 +316,14 @@ impl Stack {
         }
         match message {
             NdMessage::NeighborSolicit { target, options } => {
+                if self.addrs.is_tentative(target.into()) {
+                    // RFC 4862 section 5.4.3: not ours to answer for yet; another's probe is what we look for.
+                    if src.is_unspecified() {
+                        let mac = parsed.l2.src;
+                        self.take_lesson(Lesson::DadSolicit { target, nonce: options.nonce(), mac }, now);
+                    }
+                    return Ok(None);
+                }
                 if !self.addrs.is_local(target.into()) {
                     return Err(DropReason::NdInvalid);
                 }
@@ -248,11 +350,16 @@ impl Stack {
                 Ok(None)
             }
             NdMessage::RouterAdvert(ra) => {
-                // Autoconfiguration is not done yet; what it teaches about the router's address is.
-                self.take_lesson(Lesson::Source { ip: src, mac: ra.options.source_link_layer() }, now);
+                let mac = ra.options.source_link_layer();
+                self.take_lesson(Lesson::Router(Box::new(RouterInfo::new(src, &ra)), mac), now);
                 Ok(None)
             }
-            NdMessage::RouterSolicit { .. } | NdMessage::Redirect { .. } => Ok(None),
+            NdMessage::Redirect { target, destination, options } => {
+                let mac = options.target_link_layer();
+                self.take_lesson(Lesson::Redirect { src, destination, target, mac }, now);
+                Ok(None)
+            }
+            NdMessage::RouterSolicit { .. } => Ok(None),
         }
     }
 }

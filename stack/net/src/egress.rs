@@ -6,8 +6,10 @@ use linerate_frame::{Batch, Frame, HEADROOM_BYTES, Pool};
 use linerate_tcp::{Instant, Segment, Sent, Sink};
 use linerate_wire::checksum::Sum;
 use linerate_wire::emit::Push;
+use linerate_wire::flow_key::HashKey;
 use linerate_wire::{FlowKey, MacAddr, eth, protocol};
 
+use crate::addr::multicast_mac;
 use crate::config::Link;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
@@ -68,7 +70,7 @@ impl Egress<'_> {
         if let (Some(mac), true) = (self.path.mac, self.path.neigh_generation == self.neigh.generation()) {
             return Hop::Mac(mac);
         }
-        let hop = next_hop(self.link, self.routes, self.neigh, self.key.remote, self.now);
+        let hop = next_hop(self.link, self.routes, self.neigh, &self.key, self.now);
         if let Hop::Mac(mac) = hop {
             // The lookup itself may have moved the generation.
             self.path.mac = Some(mac);
@@ -208,16 +210,30 @@ impl Egress<'_> {
     }
 }
 
-fn next_hop(link: Link, routes: &RouteTable, neigh: &mut NeighTable, dst: IpAddr, now: Instant) -> Hop {
+/// Where packets of this flow go. Of several gateways each flow has its own, as long as that one answers.
+fn next_hop(link: Link, routes: &RouteTable, neigh: &mut NeighTable, key: &FlowKey, now: Instant) -> Hop {
     if link == Link::RawIp {
         return Hop::Raw;
     }
-    let Some(route) = routes.lookup(dst) else { return Hop::Nowhere(DropReason::NoRoute) };
-    let ip = route.next_hop(dst);
-    match neigh.lookup(ip, now.0) {
+    let dst = key.remote;
+    if let Some(mac) = multicast_mac(dst) {
+        return Hop::Mac(mac);
+    }
+    let mut ask = |ip: IpAddr| match neigh.lookup(ip, now.0) {
         Resolved::Mac(mac) => Hop::Mac(mac),
         Resolved::Pending => Hop::Pending(ip),
         Resolved::Unreachable => Hop::Nowhere(DropReason::NeighFailed),
+    };
+    match routes.lookup_all(dst) {
+        [] => Hop::Nowhere(DropReason::NoRoute),
+        [only] => ask(only.next_hop(dst)),
+        several => {
+            // Nobody gains by foretelling a gateway: the hash needs no secret.
+            let hash = key.hash_keyed(&HashKey([0, 0]));
+            let mut hops = RouteTable::rank(several, hash).map(|r| ask(r.next_hop(dst)));
+            let alive = hops.find(|hop| !matches!(hop, Hop::Nowhere(_)));
+            alive.unwrap_or(Hop::Nowhere(DropReason::NeighFailed))
+        }
     }
 }
 
@@ -245,7 +261,8 @@ impl Stack {
         ttl: u8,
         now: Instant,
     ) {
-        let hop = next_hop(self.link, &self.routes, &mut self.neigh, dst, now);
+        let key = FlowKey { local: src, remote: dst, local_port: 0, remote_port: 0 };
+        let hop = next_hop(self.link, &self.routes, &mut self.neigh, &key, now);
         self.ip_id = self.ip_id.wrapping_add(1);
         let (at, len, id) = (frame.start(), frame.len(), self.ip_id);
         let pushed = self.pool.writable(&mut frame).and_then(|chunk| {

@@ -6,7 +6,7 @@ use linerate_frame::{Frame, HEADROOM_BYTES};
 use linerate_tcp::Instant;
 use linerate_tcp::time::SEC;
 use linerate_wire::parse::{NetInfo, Parsed, parse_quoted};
-use linerate_wire::{icmpv4, icmpv6, nd, protocol};
+use linerate_wire::{icmpv4, icmpv6, mld, nd, protocol};
 
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
@@ -89,6 +89,7 @@ impl Stack {
         self.counters.icmp_in += 1;
         match ty {
             nd::ROUTER_SOLICIT..=nd::REDIRECT => self.on_nd(frame, &parsed, net, now),
+            mld::QUERY | mld::REPORT_V1 => self.mld_in(frame, &parsed, net, now),
             icmpv6::ECHO_REQUEST if self.addrs.is_local(net.dst) => {
                 self.echo_reply(frame, &parsed, net, icmpv6::echo_reply_in_place, now);
             }

@@ -84,6 +84,7 @@ impl Stack {
             protocol::ICMPV6 if parsed.kind == Kind::Ipv6 => {
                 return self.icmpv6_in(frame, parsed, &net, handed, now);
             }
+            protocol::IGMP if parsed.kind == Kind::Ipv4 => self.igmp_in(frame, &parsed, &net, now),
             protocol::UDP => self.udp_in(frame, &parsed, &net, now),
             _ => self.drop_frame(frame, DropReason::ProtocolUnknown),
         }

@@ -23,15 +23,19 @@ pub mod sock;
 pub mod egress;
 
 pub mod addr;
+pub mod auto;
+mod group;
 pub mod neigh;
 mod pmtu;
 pub mod route;
+mod source;
 
 pub mod counters;
 pub mod drop_reason;
 pub mod wheel;
 
 pub use arp_nd::Lesson;
+pub use auto::{AddrEvent, AutoConfig};
 pub use config::{Link, StackConfig};
 pub use counters::Counters;
 pub use drop_reason::DropReason;

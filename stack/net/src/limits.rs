@@ -50,3 +50,15 @@ pub const LESSONS_MAX: usize = 64;
 /// A connection whose queues were deep and that has nothing to do gives their memory back after this: longer than any
 /// pause within an exchange, so that busy connections keep theirs.
 pub const TRIM_AFTER_NS: u64 = 1_000_000_000;
+/// Groups joined at most, in each family (Linux: igmp_max_memberships, 20, a socket).
+pub const GROUPS_MAX: usize = 256;
+/// Prefixes learned from routers, at most (Linux forms at most 16 addresses of an interface: max_addresses).
+pub const PREFIXES_MAX: usize = 16;
+/// Default routers at most: RFC 4861 section 6.3.4 asks for two or more.
+pub const ROUTERS_MAX: usize = 8;
+/// DNS options of an advertisement, and servers of an option, at most: RFC 8106 section 5.3.1 finds three enough.
+pub const RDNSS_MAX: usize = 4;
+/// Redirected hosts at most (our choice).
+pub const REDIRECTS_MAX: usize = 64;
+/// Events of autoconfiguration that nobody has fetched; then the oldest is lost.
+pub const AUTO_EVENTS_MAX: usize = 64;

@@ -145,13 +145,40 @@ impl RouteTable {
         Some(route)
     }
 
-    /// The route for packets to `dst`.
+    /// The route for packets to `dst`; of several equal ones the oldest.
     pub fn lookup(&self, dst: IpAddr) -> Option<&Route> {
+        self.lookup_all(dst).first()
+    }
+
+    /// All routes for packets to `dst` that are equally good: the same prefix and metric, several gateways. Empty
+    /// if there is none.
+    pub fn lookup_all(&self, dst: IpAddr) -> &[Route] {
         let levels = if dst.is_ipv4() { &self.v4 } else { &self.v6 };
-        levels.iter().find_map(|level| {
+        let found = levels.iter().find_map(|level| {
             let prefix = mask(dst, level.prefix_len);
-            let at = level.routes.partition_point(|r| r.dst < prefix);
-            level.routes.get(at).filter(|r| r.dst == prefix)
+            let routes = &level.routes[level.routes.partition_point(|r| r.dst < prefix)..];
+            let best = routes.first().filter(|r| r.dst == prefix)?;
+            let equal = routes.iter().take_while(|r| (r.dst, r.metric) == (prefix, best.metric));
+            Some(&routes[..equal.count()])
+        });
+        found.unwrap_or(&[])
+    }
+
+    /// The routes of [`lookup_all`](Self::lookup_all), best first for a flow with this hash: highest random weight, so
+    /// that a gateway which comes or goes moves only its own share of the flows (RFC 2992 compares the ways).
+    pub fn rank(routes: &[Route], flow_hash: u64) -> impl Iterator<Item = &Route> {
+        let weight = move |r: &Route| {
+            let mut h = siphasher::sip::SipHasher13::new_with_keys(flow_hash, 0);
+            core::hash::Hash::hash(&r.gateway, &mut h);
+            core::hash::Hasher::finish(&h)
+        };
+        // Few gateways: each step looks for the best one below the last.
+        let mut last = None;
+        core::iter::from_fn(move || {
+            let below = routes.iter().filter(|r| last.is_none_or(|last| weight(r) < last));
+            let next = below.max_by_key(|r| weight(r))?;
+            last = Some(weight(next));
+            Some(next)
         })
     }
 
@@ -229,6 +256,33 @@ mod tests {
         assert_eq!(t.iter().count(), 1);
         assert_eq!(t.lookup(ip("fd00::9")).unwrap().mtu, Some(1400));
         assert_ne!(t.generation(), before);
+    }
+
+    #[test]
+    fn equal_routes_share_flows_evenly_and_steadily() {
+        let mut t = RouteTable::new();
+        let gateways = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"];
+        for g in gateways {
+            t.add(route("0.0.0.0", 0, Some(g), 5)).unwrap();
+        }
+        t.add(route("0.0.0.0", 0, Some("10.0.0.9"), 6)).unwrap();
+        let pick = |t: &RouteTable, hash: u64| {
+            RouteTable::rank(t.lookup_all(ip("8.8.8.8")), hash)
+                .map(|r| r.gateway.unwrap())
+                .collect::<Vec<_>>()
+        };
+        let before: Vec<_> = (0..4000).map(|h| pick(&t, h)).collect();
+        for g in gateways {
+            let share = before.iter().filter(|p| p[0] == ip(g)).count();
+            assert!((850..1150).contains(&share), "{g}: {share}");
+        }
+        assert!(before.iter().all(|p| p.len() == 4));
+        t.remove(ip("0.0.0.0"), 0, Some(ip("10.0.0.2")), 5);
+        for (h, b) in (0..).zip(&before) {
+            let first = b.iter().find(|g| **g != ip("10.0.0.2")).unwrap();
+            assert_eq!(pick(&t, h)[0], *first, "only the flows of the lost gateway move");
+        }
+        assert!(t.lookup_all(ip("fd00::1")).is_empty());
     }
 
     #[test]

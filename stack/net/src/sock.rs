@@ -26,6 +26,8 @@ pub enum SockError {
     InvalidDestination,
     /// No free port (EADDRNOTAVAIL).
     NoPort,
+    /// Too many groups joined (ENOBUFS).
+    NoBuffer,
 }
 
 impl core::fmt::Display for SockError {
@@ -36,6 +38,7 @@ impl core::fmt::Display for SockError {
             Self::Unreachable => "no route to that address",
             Self::InvalidDestination => "TCP can't connect to a broadcast, multicast or unspecified address",
             Self::NoPort => "no free local port towards that address",
+            Self::NoBuffer => "too many groups",
         })
     }
 }

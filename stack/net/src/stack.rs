@@ -1,5 +1,6 @@
 //! The stack of one core: what it owns, and its turn.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -10,6 +11,7 @@ use linerate_wire::FlowKey;
 use linerate_wire::flow_key::HashKey;
 
 use crate::addr::{AddrError, AddrSet, IfAddr};
+use crate::auto::Auto;
 use crate::config::{Link, StackConfig};
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
@@ -81,6 +83,8 @@ pub struct Stack {
     pub(crate) asked: VecDeque<IpAddr>,
     /// What other cores are to learn.
     pub(crate) lessons: VecDeque<crate::arp_nd::Lesson>,
+    /// What looks after our addresses, on the core that does.
+    pub(crate) auto: Option<Box<Auto>>,
     pub(crate) icmp_limit: RateLimit,
     pub(crate) short_of_frames_below: usize,
     pub(crate) send_reserve_frames: usize,
@@ -132,6 +136,7 @@ impl Stack {
             tcp_counters: TcpCounters::default(),
             asked: VecDeque::new(),
             lessons: VecDeque::new(),
+            auto: None,
             icmp_limit: RateLimit::default(),
             ip_id: seed as u16,
             next_port: (seed >> 16) as u32,
@@ -219,7 +224,8 @@ impl Stack {
     pub fn next_deadline(&self) -> Option<Instant> {
         let tw = self.flows.next_waiting_deadline().map(|t| t.0);
         let pmtu = self.pmtu.next_deadline().map(|t| t.0);
-        let next = [self.wheel.next_deadline(), self.neigh.next_deadline(), tw, pmtu];
+        let auto = self.auto.as_ref().and_then(|a| a.next_deadline());
+        let next = [self.wheel.next_deadline(), self.neigh.next_deadline(), tw, pmtu, auto];
         next.into_iter().flatten().min().map(Instant)
     }
 
@@ -229,6 +235,7 @@ impl Stack {
             self.on_conn_timer(slot, now);
         }
         self.poll_neighbours(now);
+        self.poll_auto(now);
         self.flows.expire_waiting(now);
         self.pmtu.expire(now);
     }

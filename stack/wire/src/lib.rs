@@ -22,6 +22,8 @@ pub mod ipv6;
 
 pub mod icmpv4;
 pub mod icmpv6;
+pub mod igmp;
+pub mod mld;
 pub mod nd;
 
 pub mod tcp;

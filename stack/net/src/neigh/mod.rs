@@ -48,6 +48,12 @@ pub const MAX_UNICAST_SOLICIT: u8 = 3;
 pub const DELAY_FIRST_PROBE_TIME_NS: u64 = 5_000_000_000;
 /// REACHABLE_TIME (RFC 4861 10): how long a confirmation holds, before the random factor of 0.5 to 1.5.
 pub const REACHABLE_TIME_NS: u64 = 30_000_000_000;
+/// AdvReachableTime at most (RFC 4861 6.2.1).
+const MAX_REACHABLE_MS: u32 = 3_600_000;
+/// RetransTimer that we believe (our choice: a router may ask for more questions, not for a flood; a minute is patience).
+const MIN_RETRANS_MS: u32 = 100;
+/// The same, at most.
+const MAX_RETRANS_MS: u32 = 60_000;
 /// How long a neighbour that didn't answer counts as unreachable before it is asked again (our choice: one
 /// RETRANS_TIMER, so that the limit of one question a second holds across attempts).
 pub const FAILED_HOLD_NS: u64 = RETRANS_TIMER_NS;
@@ -192,7 +198,10 @@ pub struct NeighTable {
     dropped: VecDeque<(IpAddr, Frame, DropReason)>,
     frames: usize,
     generation: u32,
-    /// REACHABLE_TIME times the random factor, drawn anew each time an entry becomes REACHABLE.
+    /// BaseReachableTime and RetransTimer, as routers say (RFC 4861 6.3.2).
+    base_reachable_ns: u64,
+    retrans_ns: u64,
+    /// That times the random factor, drawn anew each time an entry becomes REACHABLE.
     reachable_ns: u64,
     rng: u64,
 }
@@ -211,6 +220,8 @@ impl NeighTable {
             dropped: VecDeque::new(),
             frames: 0,
             generation: 0,
+            base_reachable_ns: REACHABLE_TIME_NS,
+            retrans_ns: RETRANS_TIMER_NS,
             reachable_ns: REACHABLE_TIME_NS,
             rng: seed,
         }
@@ -357,6 +368,20 @@ impl NeighTable {
             e.is_router = flags.router;
         }
         was_router && !e.is_router
+    }
+
+    /// Takes over what a router advertisement says of it (RFC 4861 6.3.4), within bounds: a forged one is not to make
+    /// us flood the link, nor trust dead neighbours for days.
+    pub fn on_router(&mut self, info: &crate::auto::RouterInfo) {
+        if let Some(key) = self.index.get(&IpAddr::V6(info.router)) {
+            self.entries[*key as usize].is_router = true;
+        }
+        if info.reachable_ms != 0 {
+            self.base_reachable_ns = u64::from(info.reachable_ms.clamp(1_000, MAX_REACHABLE_MS)) * 1_000_000;
+        }
+        if info.retrans_ms != 0 {
+            self.retrans_ns = u64::from(info.retrans_ms.clamp(MIN_RETRANS_MS, MAX_RETRANS_MS)) * 1_000_000;
+        }
     }
 
     /// An upper layer saw that packets to `next_hop` arrive, as when TCP's peer acknowledges new data (RFC 4861 7.3.1).
@@ -514,7 +539,7 @@ impl NeighTable {
     fn solicit(&mut self, key: u32, unicast: Option<[u8; 6]>, now_ns: u64) -> NeighAction {
         let e = &mut self.entries[key as usize];
         e.solicits += 1;
-        self.wheel.arm(key, now_ns.saturating_add(RETRANS_TIMER_NS));
+        self.wheel.arm(key, now_ns.saturating_add(self.retrans_ns));
         match self.resolver {
             Resolver::Own => NeighAction::Solicit { ip: e.ip, unicast },
             Resolver::Kernel => NeighAction::Ask { ip: e.ip },
@@ -557,7 +582,8 @@ impl NeighTable {
                 e.confirmed_ns = now_ns;
                 // RFC 4861 6.3.2: uniform between 0.5 and 1.5 times the base.
                 self.rng = self.rng.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                self.reachable_ns = REACHABLE_TIME_NS / 2 + (self.rng >> 16) % (REACHABLE_TIME_NS + 1);
+                let base = self.base_reachable_ns;
+                self.reachable_ns = base / 2 + (self.rng >> 16) % (base + 1);
                 self.wheel.arm(key, now_ns.saturating_add(self.reachable_ns));
             }
             // The packets that waited use the entry: RFC 4861 7.3.3, as in `lookup`.
