@@ -94,6 +94,7 @@ impl Stack {
     /// What IP itself refuses.
     fn refuse(&self, parsed: &Parsed, net: &NetInfo) -> Option<DropReason> {
         // Our own address as source: nobody else has it, and answering would be talking to ourselves (LAND).
+        //= RFC 9293 section 3.9.2.3, MUST-63
         if (self.addrs.is_martian_source(net.src) && !is_dad(net)) || self.addrs.is_local(net.src) {
             return Some(DropReason::MartianSource);
         }
@@ -114,6 +115,7 @@ impl Stack {
 
     /// Is the L4 checksum right, or was it never made because the sender is a local kernel that left it to an
     /// offload (CHECKSUM_PARTIAL over veth, see [`RxCsum::MaybePartial`])?
+    //= RFC 9293 section 3.1, MUST-3
     pub(crate) fn l4_sum_ok(&self, frame: &Frame, parsed: &Parsed, net: &NetInfo) -> bool {
         let l4 = &self.pool.bytes(frame)[parsed.l4_off as usize..parsed.end as usize];
         // ICMP has no pseudo-header that a lazy sum could hold.

@@ -132,10 +132,12 @@ impl Stack {
         if local.is_some_and(|a| !self.addrs.is_local(a) || a.is_ipv4() != remote.is_ipv4()) {
             return Err(SockError::AddrNotAvailable);
         }
+        //= RFC 9293 section 3.9.1.1, MUST-46
         let broadcast = matches!(remote, IpAddr::V4(a) if self.addrs.is_broadcast_v4(a) || a.is_broadcast());
         if remote.is_multicast() || remote.is_unspecified() || broadcast || port == 0 {
             return Err(SockError::InvalidDestination);
         }
+        //= RFC 9293 section 3.9.1.1, MUST-44, MUST-45
         let route = self.routes.lookup(remote).ok_or(SockError::Unreachable)?;
         let local = local
             .or(route.prefsrc)
@@ -157,6 +159,7 @@ impl Stack {
 
     /// RFC 6056 algorithm 3: an offset that is secret for each destination, and a counter; with several cores, one
     /// of the ports whose flow hashes to this core.
+    //= RFC 6056 section 3.3.3
     fn ephemeral_port(&mut self, key: &FlowKey) -> Option<u16> {
         let range = u16::MAX as u32 - EPHEMERAL_PORT_FIRST as u32 + 1;
         let offset =
@@ -336,6 +339,7 @@ impl Stack {
     }
 
     /// Turns Nagle's algorithm off or on.
+    //= RFC 9293 section 3.7.4, MUST-17
     pub fn set_nodelay(&mut self, id: FlowId, nodelay: bool) {
         self.change(id, |c, _| c.tcb.set_nodelay(nodelay));
     }

@@ -407,6 +407,7 @@ impl Stack {
     }
 
     /// MSS to announce towards `remote`: RFC 9293 MUST-67.
+    //= RFC 9293 section 3.7.1, MUST-67, SHLD-6
     pub(crate) fn local_mss(&self, remote: IpAddr) -> u16 {
         self.route_mtu(remote) - tcp_header_bytes(remote)
     }
@@ -419,6 +420,9 @@ impl Stack {
     /// RFC 6528: M + F(localip, localport, remoteip, remoteport, secret), M a 4 us clock; and the offset of the
     /// timestamps clock (RFC 7323 section 5.4), which depends on the addresses alone so that TIME-WAIT can compare
     /// a new incarnation's timestamps with the old one's (RFC 6191).
+    //= RFC 9293 section 3.4.1, MUST-8, SHLD-1, MUST-9
+    //= RFC 6528 section 3
+    //= RFC 7323 section 5.4
     pub(crate) fn opening(&self, key: &FlowKey, now: Instant) -> linerate_tcp::Opening {
         let [_, _, k0, k1] = self.secret;
         let f = key.hash_keyed(&HashKey([k0, k1]));

@@ -46,6 +46,7 @@ impl Stack {
             return Ingress::Handoff { frame, parsed, owner };
         }
         if !self.addrs.is_local(net.dst) {
+            //= RFC 9293 section 3.9.2.3, MUST-57
             // MUST-57
             self.drop_frame(frame, DropReason::BroadcastTcp);
             return Ingress::Done;
@@ -126,6 +127,7 @@ impl Stack {
     }
 
     /// 3.10.7.1 and 3.10.7.2: no connection. A listener takes a SYN; all else is answered by RST.
+    //= RFC 9293 section 3.10.7.2
     fn listener_in(&mut self, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
         if seg.has(TcpFlags::SYN) && !seg.has(TcpFlags::ACK) && !seg.has(TcpFlags::RST) {
             return self.open(key, seg, frame, None, now);
@@ -174,6 +176,7 @@ impl Stack {
     }
 
     /// 3.10.7.1: RST, unless the segment is one.
+    //= RFC 9293 section 3.10.7.1
     fn refuse_segment(&mut self, key: &FlowKey, seg: &SegmentIn, reason: DropReason, now: Instant) {
         self.counters.drop(reason);
         if seg.has(TcpFlags::RST) || !self.icmp_limit.allow(now) {

@@ -25,6 +25,8 @@ struct Delivery {
 impl Tcb {
     /// The ACK field of an acceptable segment.
     pub(crate) fn on_ack(&mut self, seg: &SegmentIn, env: &mut Env) -> Result<(), TcpDrop> {
+        //= RFC 5961 section 5.2
+        //= RFC 9293 section 3.10.7.4, MAY-12
         if seg.ack.after(self.snd_nxt) || seg.ack.before(self.snd_una - self.max_snd_wnd) {
             // RFC 5961 section 5.2
             self.challenge_ack(env);
@@ -78,6 +80,7 @@ impl Tcb {
             // MUST-37: a peer that answers probes may keep its window closed for ever, while an application wants the
             // connection (RFC 6429: one that nobody holds any more may be given up). When it opens, the probes' backoff
             // says nothing about the path.
+            //= RFC 9293 section 3.8.6.1, MUST-37
             self.retries = if self.detached { self.retries } else { 0 };
             self.rtt.backoff = if self.snd_wnd > 0 { 0 } else { self.rtt.backoff };
             let opens = self.snd_wnd >= (self.smss as u32).min(self.max_snd_wnd / 2).max(1);
@@ -99,6 +102,7 @@ impl Tcb {
         if !newer {
             return false;
         }
+        //= RFC 9293 section 3.8.6, MUST-1, REC-1
         let wnd = (seg.wnd as u32) << self.snd_wscale;
         let moved = wnd != self.snd_wnd;
         self.snd_wnd = wnd;
@@ -117,6 +121,8 @@ impl Tcb {
                 sacked_before += seg.len();
             } else {
                 self.rack.delivered(&seg, env.now, self.rtt.min_rtt);
+                //= RFC 9293 section 3.8.1, MUST-18
+                //= RFC 6298 section 3
                 if !seg.has(EVER_RETRANS) {
                     d.rtt = Some(env.now.since(seg.sent_at));
                 }
@@ -128,6 +134,8 @@ impl Tcb {
     }
 
     /// RFC 2018 section 5, RFC 2883 section 5.
+    //= RFC 2018 section 5
+    //= RFC 2883 section 5
     fn take_sack(&mut self, seg: &SegmentIn, d: &mut Delivery, env: &mut Env) {
         let first = seg.options.sack.as_slice().first().copied();
         // In the order of the sequence space: blocks come newest first, and to take a lower one after a higher would
@@ -181,6 +189,8 @@ impl Tcb {
             return;
         }
         // Without SACK: RFC 5681 section 3.2 and RFC 6582.
+        //= RFC 5681 section 3.2
+        //= RFC 6582 section 3.2
         if is_dup {
             self.dup_acks = self.dup_acks.saturating_add(1);
             if self.dup_acks as u32 == DUP_THRESH && self.recovery == Recovery::Open && self.snd.unsent > 0

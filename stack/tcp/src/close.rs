@@ -7,6 +7,7 @@ impl Tcb {
     /// The application lets go. Queued bytes and FIN still go out; the connection ends by itself. With unread bytes
     /// it is aborted instead, so that the peer learns they are lost (RFC 9293 SHLD-3, RFC 2525 section 2.17): the
     /// RST to send is returned.
+    //= RFC 9293 section 3.6, MAY-1, SHLD-3
     pub fn close(&mut self, env: &mut Env) -> Option<Segment> {
         if self.detached {
             return None;

@@ -33,6 +33,7 @@ impl Tcb {
         if self.rexmit_at <= now {
             self.rexmit_at = Instant::NEVER;
             match self.rexmit {
+                //= RFC 6298 section 5
                 Rexmit::Rto => self.on_rto(env),
                 Rexmit::TailProbe => probe = Probe::TailLoss,
                 Rexmit::Reorder => {
@@ -51,6 +52,7 @@ impl Tcb {
                     if self.give_up(env.cfg.data_retries, env) {
                         return false;
                     }
+                    //= RFC 9293 section 3.8.6.1, SHLD-30
                     self.rtt.back_off();
                     probe = Probe::Window;
                 }
@@ -96,6 +98,8 @@ impl Tcb {
         if self.give_up(limit, env) {
             return;
         }
+        //= RFC 6298 section 5.5
+        //= RFC 9293 section 3.8.2, MUST-19
         self.rtt.back_off();
         self.rexmit = Rexmit::Rto;
         self.rexmit_at = env.now + self.rto(env.cfg);
@@ -103,6 +107,7 @@ impl Tcb {
             self.syn_due = true;
             return;
         }
+        //= RFC 2018 section 8
         // RFC 2018 section 8: a receiver that SACKed the very segment it now lacks has reneged.
         let reneged = self.snd.segs.front().is_some_and(|s| s.has(SACKED));
         for i in 0..self.snd.unsent {

@@ -78,6 +78,7 @@ impl Tcb {
         self.arm_rexmit(env.now);
     }
 
+    //= RFC 9293 section 3.7.1, MUST-16
     pub(crate) fn set_smss(&mut self, started: bool) {
         let options = if self.ts_on { crate::limits::TS_OPTION_BYTES } else { 0 };
         let path = self.mtu_probe.as_ref().map_or(self.path_mss, |p| p.low.min(self.path_mss));

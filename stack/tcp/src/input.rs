@@ -82,6 +82,7 @@ impl Tcb {
         }
         let syn_ack = seg.has(TcpFlags::SYN) && seg.has(TcpFlags::ACK);
         if self.state == State::SynReceived && !self.passive && syn_ack && seg.seq == self.irs {
+            //= RFC 9293 section 3.5, MUST-10
             // MUST-10, figure 8: a simultaneous open ends with the peer's SYN-ACK. We have its SYN already; what is
             // left is the ACK (its window is not scaled, RFC 7323 section 2.2).
             let (seq, flags) = (seg.seq + 1, seg.flags.without(TcpFlags::SYN));
@@ -96,6 +97,7 @@ impl Tcb {
         self.keepalive_probes = 0;
         // Second, check the RST bit: RFC 5961 section 3.2
         if seg.has(TcpFlags::RST) {
+            //= RFC 5961 section 3.2
             if seg.seq != self.rcv_nxt {
                 self.challenge_ack(env);
                 return Disposition::Drop(TcpDrop::RstIgnored);
@@ -105,6 +107,7 @@ impl Tcb {
         }
         // Fourth, check the SYN bit: RFC 5961 section 4.2
         if seg.has(TcpFlags::SYN) {
+            //= RFC 5961 section 4.2
             if self.state == State::SynReceived && self.passive {
                 // RFC 9293: back to LISTEN, in silence.
                 self.die(env, None);
@@ -156,6 +159,9 @@ impl Tcb {
 
     /// RFC 7323 section 5.3, R1 (before the sequence check), and section 3.2: a segment without the option is
     /// dropped once it was agreed on. RST is exempt.
+    //= RFC 7323 section 3.2
+    //= RFC 7323 section 5.3
+    //= RFC 7323 section 5.5
     fn check_timestamp(&mut self, seg: &SegmentIn, env: &mut Env) -> Option<Disposition> {
         if !self.ts_on || seg.has(TcpFlags::RST) {
             return None;
@@ -172,6 +178,7 @@ impl Tcb {
     }
 
     /// RFC 7323 section 4.3 (2): TS.Recent follows the segment that spans Last.ACK.sent.
+    //= RFC 7323 section 4.3
     pub(crate) fn note_timestamp(&mut self, seg: &SegmentIn, env: &Env) {
         if let (true, Some((tsval, _))) = (self.ts_on, seg.options.timestamps)
             && seg.seq.at_or_before(self.last_ack_sent)
@@ -184,6 +191,7 @@ impl Tcb {
     /// The four cases of RFC 9293 section 3.10.7.4, with two allowances: a segment without text may stand exactly
     /// on the right edge (the ACK of a peer that has filled the window, its data being lost), and with a closed
     /// window a segment at RCV.NXT gets its ACK field, RST and URG used (MUST-66), its text cut off in `on_text`.
+    //= RFC 9293 section 3.4, MUST-66
     fn is_acceptable(&self, seg: &SegmentIn) -> bool {
         let end = seg.seq + seg.seq_len();
         let not_old =
@@ -209,6 +217,7 @@ impl Tcb {
         let old = (seg.seq + seg.seq_len()).at_or_before(self.rcv_nxt);
         if old && self.sack_on && seg.payload_len > 0 {
             // RFC 2883: tell which bytes came twice.
+            //= RFC 2883 section 4
             self.ooo.get_or_insert_default().sack.duplicate(seg.seq, seg.seq + seg.payload_len);
         }
         self.ack_out_of_window(seg, env);
@@ -226,6 +235,7 @@ impl Tcb {
     }
 
     /// RFC 5961 section 7, limited per connection.
+    //= RFC 5961 section 7
     pub(crate) fn challenge_ack(&mut self, env: &Env) {
         if self.challenged_at.0 == 0 || env.now.since(self.challenged_at) >= CHALLENGE_ACK_INTERVAL_NS {
             self.challenged_at = env.now;
@@ -233,9 +243,12 @@ impl Tcb {
         }
     }
 
+    //= RFC 9293 section 3.6, MUST-12
+    //= RFC 9293 section 3.5.3, SHLD-2
     fn on_reset(&mut self, env: &mut Env) {
         let error = match self.state {
             // MUST-11: a passive open goes back to LISTEN without a word.
+            //= RFC 9293 section 3.10.7.4, MUST-11
             State::SynReceived if self.passive => None,
             State::SynReceived => Some(TcpError::Refused),
             State::Closing | State::LastAck | State::TimeWait => None,
@@ -245,6 +258,7 @@ impl Tcb {
     }
 
     /// Segment text and FIN.
+    //= RFC 9293 section 3.10.7.4, MUST-59
     fn on_text(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
         if !matches!(self.state, State::Established | State::FinWait1 | State::FinWait2) {
             // The peer has sent its FIN: nothing can follow it.
@@ -257,6 +271,7 @@ impl Tcb {
             let skip = self.rcv_nxt.since(seq);
             if skip > 0 && self.sack_on {
                 // RFC 2883 section 4.3: the part that came before, told at once.
+                //= RFC 2883 section 4.3
                 self.ooo.get_or_insert_default().sack.duplicate(seq, self.rcv_nxt);
                 self.ack_now = true;
             }
@@ -273,6 +288,7 @@ impl Tcb {
         if len > 0 {
             if self.detached {
                 // SHLD-3: the application is gone; RST says that this data is lost.
+                //= RFC 9293 section 3.6.1, SHLD-3
                 let rst = self.rst_segment();
                 self.die(env, Some(TcpError::Aborted));
                 return Disposition::Reply(rst);
@@ -305,6 +321,7 @@ impl Tcb {
                 self.rcv_nxt += chunk.len() as u32;
                 self.recv.push(chunk);
             }
+            //= RFC 5681 section 4.2
             // RFC 5681 section 4.2: what fills (a part of) a gap is acknowledged at once.
             self.ack_now = true;
             ooo.sack.advance(self.rcv_nxt);
@@ -315,6 +332,8 @@ impl Tcb {
     }
 
     /// SHLD-18, SHLD-19: every second segment, or soon; in bulk every few, or very soon.
+    //= RFC 9293 section 3.8.6.3, SHLD-18, MUST-40, SHLD-19
+    //= RFC 9293 section 3.10.7.4, MUST-58
     fn schedule_ack(&mut self, full: bool, env: &Env) {
         self.unacked_segs = self.unacked_segs.saturating_add(1);
         self.bulk_segs = if full { self.bulk_segs.saturating_add(1).min(BULK_SEGS) } else { 0 };
@@ -329,6 +348,8 @@ impl Tcb {
         }
     }
 
+    //= RFC 9293 section 3.10.7.4, SHLD-31, MAY-13
+    //= RFC 5681 section 4.2
     fn take_out_of_order(&mut self, seq: crate::SeqNum, frame: Frame, env: &mut Env) -> Option<Disposition> {
         // RFC 5681 section 4.2: at once, so that the peer hears of the gap.
         self.ack_now = true;
@@ -363,6 +384,7 @@ impl Tcb {
             o.sack.advance(self.rcv_nxt);
             self.tidy_ooo();
         }
+        //= RFC 9293 section 3.10.7.4
         self.state = match self.state {
             State::Established => State::CloseWait,
             State::FinWait1 => State::Closing,
@@ -380,6 +402,7 @@ impl Tcb {
         self.snd.clear(env.pool);
         self.rexmit_at = crate::Instant::NEVER;
         self.keepalive_at = crate::Instant::NEVER;
+        //= RFC 9293 section 3.6.1, MUST-13
         self.linger_at = env.now + TIME_WAIT_NS;
     }
 }

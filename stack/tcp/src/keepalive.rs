@@ -13,6 +13,7 @@ impl Tcb {
     }
 
     /// SHLD-12: a probe without data, one below SND.NXT, so that the peer must answer with an ACK.
+    //= RFC 9293 section 3.8.4, MAY-5, SHLD-12
     pub(crate) fn keepalive_probe(&mut self, mut ack: Segment) -> Option<Segment> {
         let live = matches!(self.state, State::Established | State::CloseWait | State::FinWait2);
         // MUST-26: only when nothing is in flight (else the retransmission timer does this).

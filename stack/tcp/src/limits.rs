@@ -5,6 +5,7 @@ use crate::time::{MS, SEC};
 /// Window scale shift at most: RFC 7323 section 2.3.
 pub const WSCALE_MAX: u8 = 14;
 /// MSS assumed when the peer says none, IPv4: RFC 9293 MUST-15.
+//= RFC 9293 section 3.7.1, MUST-15
 pub const MSS_DEFAULT_V4: u16 = 536;
 /// MSS assumed when the peer says none, IPv6: RFC 9293 MUST-15.
 pub const MSS_DEFAULT_V6: u16 = 1220;
@@ -55,13 +56,16 @@ pub const RTO_MAX_NS: u64 = 120 * SEC;
 pub const RTO_AFTER_SYN_LOSS_NS: u64 = 3 * SEC;
 /// Retransmissions of a data segment before the connection is given up: 15 doublings from 200 ms are 924 s, more
 /// than the 100 s of R2 (RFC 9293 SHLD-11); Linux's tcp_retries2.
+//= RFC 9293 section 3.8.3, SHLD-11
 pub const DATA_RETRIES: u8 = 15;
 /// SYN retransmissions: R2 for SYN is at least 3 minutes (MUST-23); 1 + 2 + ... + 128 s = 255 s.
+//= RFC 9293 section 3.8.3, MUST-23
 pub const SYN_RETRIES: u8 = 7;
 /// SYN-ACK retransmissions (Linux's tcp_synack_retries): the peer repeats its SYN anyway.
 pub const SYNACK_RETRIES: u8 = 5;
 
 /// R1: RFC 9293 SHLD-10 says at least 3 retransmissions.
+//= RFC 9293 section 3.8.3, SHLD-10
 pub const R1_RETRIES: u8 = 3;
 /// Default time to live and hop limit: RFC 1700's 64.
 pub const TTL: u8 = 64;
@@ -107,6 +111,7 @@ pub const OOO_SEGS_MAX: usize = 1024;
 pub const SACK_RANGES: usize = 4;
 
 /// Idle time before the first keep-alive probe: RFC 9293 MUST-28, at least two hours.
+//= RFC 9293 section 3.8.4, MUST-28
 pub const KEEPALIVE_IDLE_NS: u64 = 2 * 3600 * SEC;
 /// Between keep-alive probes (Linux's tcp_keepalive_intvl).
 pub const KEEPALIVE_INTERVAL_NS: u64 = 75 * SEC;

@@ -126,16 +126,20 @@ impl Tcb {
         self.rcv_nxt = syn.seq + 1;
         self.rcv_adv = self.rcv_nxt;
         self.last_ack_sent = self.rcv_nxt;
+        //= RFC 9293 section 3.7.1, MUST-14, MUST-15
         if let Some(mss) = o.mss {
             self.peer_mss = mss;
         }
+        //= RFC 2018 section 2
         self.sack_on &= o.sack_permitted;
+        //= RFC 7323 section 3.2
         self.ts_on &= o.timestamps.is_some();
         if let (true, Some((tsval, _))) = (self.ts_on, o.timestamps) {
             self.ts_recent = tsval;
             self.ts_recent_at = now;
         }
         match o.wscale {
+            //= RFC 7323 section 2.3
             // RFC 7323 section 2.3: a shift above 14 is taken as 14.
             Some(shift) if self.scaling => self.snd_wscale = shift.min(WSCALE_MAX),
             _ => {
@@ -150,6 +154,7 @@ impl Tcb {
             self.rcv_adv = self.rcv_nxt + self.rcv_buf.min(0xffff);
         }
         // RFC 7323 section 2.2: the window of a SYN is never scaled.
+        //= RFC 7323 section 2.2
         self.snd_wnd = syn.wnd as u32;
         self.max_snd_wnd = self.snd_wnd;
         self.snd_wl1 = syn.seq;
@@ -183,6 +188,7 @@ impl Tcb {
         }
         self.take_syn(seg, env.now);
         if !acked {
+            //= RFC 9293 section 3.5, MUST-10
             // MUST-10: simultaneous open
             self.state = State::SynReceived;
             self.syn_due = true;

@@ -96,6 +96,7 @@ impl Tcb {
     }
 
     /// Sends again what is lost, as far as cwnd allows. `true`: no room.
+    //= RFC 9293 section 3.8.6, MUST-34, SHLD-16, MAY-7
     fn retransmit(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         while let Some(i) = self.snd.first_lost() {
             let len = self.snd.segs[i].len();
@@ -123,10 +124,12 @@ impl Tcb {
         }
         let in_flight = self.snd.segs[i].seq.since(self.snd_una);
         let usable = self.snd_wnd.saturating_sub(in_flight);
+        //= RFC 9293 section 3.8.6, SHLD-15
         let is_last = i + 1 == self.snd.segs.len();
         if len > usable {
             // MUST-38, sender's silly window avoidance: a part of it only if that fills half the largest window
             // seen. (Else the persist timer sends on, see arm_rexmit.)
+            //= RFC 9293 section 3.8.6.2.1, MUST-38
             if usable == 0 || usable < self.max_snd_wnd / 2 {
                 return Fit::Wait;
             }
@@ -139,6 +142,8 @@ impl Tcb {
             && !self.fin_queued
             && ((!self.nodelay && in_flight > 0) || env.cfg.cork)
         {
+            //= RFC 9293 section 3.7.4, SHLD-7, MUST-17
+            //= RFC 9293 section 3.9.1.2, MUST-60
             // SHLD-7, Nagle. (A corked segment leaves by the persist timer at the latest, see arm_rexmit.)
             return Fit::Wait;
         }
@@ -194,6 +199,7 @@ impl Tcb {
             segment.flags |= TcpFlags::FIN;
         }
         // MUST-61: what ends a write, or the queue, is pushed.
+        //= RFC 9293 section 3.9.1.2, MUST-61
         if seg.flags & PSH != 0 || fin {
             segment.flags |= TcpFlags::PSH;
         }
@@ -206,6 +212,7 @@ impl Tcb {
     }
 
     /// RFC 8985 section 7.3: new data if there is any, else the last segment again.
+    //= RFC 8985 section 7.3
     fn send_tail_probe(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         let next = self.snd.segs.get(self.snd.unsent).map(|s| s.len());
         let usable = self.snd_wnd.saturating_sub(self.snd_nxt.since(self.snd_una));
@@ -226,6 +233,7 @@ impl Tcb {
     }
 
     /// MUST-36: at least one octet beyond the closed window.
+    //= RFC 9293 section 3.8.6.1, MUST-35, MUST-36
     fn send_window_probe(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         env.counters.window_probes += 1;
         let sent = if self.snd.unsent > 0 {
@@ -280,6 +288,8 @@ impl Tcb {
     fn send_syn(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
         let syn_ack = self.state == State::SynReceived;
         // The window of a SYN is never scaled (RFC 7323 section 2.2): at most 64 KiB are announced by it.
+        //= RFC 9293 section 3.7.1, MUST-14, MUST-65, SHLD-5, MAY-3
+        //= RFC 7323 section 2.2
         let wnd = if syn_ack { self.announce_window(true) } else { self.rcv_buf.min(0xffff) as u16 };
         let ts = self.ts_on.then(|| (self.ts_now(env.now), if syn_ack { self.ts_recent } else { 0 }));
         let segment = Segment {
@@ -319,6 +329,7 @@ impl Tcb {
             && let Some(ooo) = &mut self.ooo
         {
             // RFC 2018 section 3: 40 bytes of options hold 4 blocks, 3 beside timestamps.
+            //= RFC 2018 section 3
             segment.options.sack = ooo.sack.take_blocks(if self.ts_on { 3 } else { 4 });
             self.tidy_ooo();
         }
@@ -338,6 +349,7 @@ impl Tcb {
 
     /// SEQ = SND.NXT, ACK = RCV.NXT, the window, and timestamps if agreed.
     fn header(&mut self, flags: TcpFlags, now: Instant) -> Segment {
+        //= RFC 7323 section 3.2
         let timestamps = self.ts_on.then(|| (self.ts_now(now), self.ts_recent));
         Segment {
             seq: self.snd_nxt,
@@ -384,6 +396,7 @@ impl Tcb {
         }
         let rto = self.rtt.rto();
         if self.snd_wnd == 0 || self.flight() == 0 {
+            //= RFC 9293 section 3.8.6.1, SHLD-29
             // RFC 9293 SHLD-29: the first probe after an RTO. Also for a window that is open but too small for the
             // silly window avoidance to use (its override timer).
             self.rexmit = Rexmit::Persist;
@@ -402,6 +415,7 @@ impl Tcb {
             return;
         }
         // RFC 8985 section 7.2
+        //= RFC 8985 section 7.2
         let mut pto = 2 * self.rtt.srtt;
         if self.snd.pipe <= self.smss as u32 {
             pto += TLP_WC_DELACK_NS;

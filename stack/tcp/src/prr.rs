@@ -14,6 +14,7 @@ pub(crate) struct Prr {
 impl Prr {
     /// The window after an ACK that delivered `delivered` bytes (newly acknowledged and SACKed).
     /// `safe`: SND.UNA moved and no further loss was found.
+    //= RFC 9937 section 6
     pub fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, smss: u32, safe: bool) -> u32 {
         self.delivered = self.delivered.saturating_add(delivered);
         let snd_cnt = if pipe > ssthresh {

@@ -25,6 +25,7 @@ pub(crate) struct Rack {
 
 impl Rack {
     /// Steps 1 to 3 for a segment that was just delivered (acked or SACKed).
+    //= RFC 8985 section 6.2
     pub fn delivered(&mut self, seg: &TxSeg, now: Instant, min_rtt: u64) {
         let rtt = now.since(seg.sent_at);
         if seg.has(EVER_RETRANS) && rtt < min_rtt {
@@ -44,6 +45,7 @@ impl Rack {
     }
 
     /// Step 4: the reordering window in ns.
+    //= RFC 8985 section 6.2
     pub fn reo_wnd(&self, min_rtt: u64, srtt: u64, in_recovery: bool, sacked_segs: u32) -> u64 {
         if !self.reordering_seen && (in_recovery || sacked_segs >= crate::limits::DUP_THRESH) {
             return 0;
@@ -53,6 +55,7 @@ impl Rack {
     }
 
     /// Step 5: marks what is lost; returns the time after which the rest would be (ns from now), if any rest.
+    //= RFC 8985 section 6.2
     pub fn detect_loss(&self, snd: &mut SendQueue, now: Instant, reo_wnd: u64) -> Option<u64> {
         let mut wait: Option<u64> = None;
         for i in 0..snd.unsent {

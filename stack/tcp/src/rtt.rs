@@ -31,11 +31,13 @@ impl Rtt {
     }
 
     /// The SYN was retransmitted and there is no sample yet: RFC 6298 (5.7).
+    //= RFC 6298 section 5.7
     pub fn syn_was_lost(&mut self) {
         self.syn_was_lost = true;
     }
 
     /// A sample of a segment that was sent once (Karn's algorithm, RFC 9293 MUST-18): RFC 6298 (2.2), (2.3).
+    //= RFC 6298 section 2
     pub fn sample(&mut self, r: u64) {
         let r = r.max(1);
         self.min_rtt = self.min_rtt.min(r);

@@ -47,6 +47,8 @@ impl SackRanges {
     }
 
     /// Up to `max` blocks for the segment that leaves now; a D-SACK is reported once.
+    //= RFC 2018 section 4
+    //= RFC 2883 section 4
     pub fn take_blocks(&mut self, max: usize) -> SackBlocks {
         let mut blocks = SackBlocks::default();
         if max == 0 {

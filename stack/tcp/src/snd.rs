@@ -111,6 +111,8 @@ impl SendQueue {
         if taken > 0 {
             // The end of a write is pushed (MUST-61). An end that later bytes of the same turn are appended to
             // stays marked: SHLD-27 allows to collapse them.
+            //= RFC 9293 section 3.9.1.2, SHLD-27, SHLD-28
+            //= RFC 9293 section 3.9.1.2, MUST-61
             self.segs.back_mut().expect("bytes were written").flags |= PSH;
         }
         taken

@@ -38,6 +38,7 @@ impl TimeWait {
 
     /// A segment for a connection in TIME-WAIT.
     pub fn on_segment(&self, seg: &SegmentIn) -> Disposition {
+        //= RFC 1337 section 3
         if seg.has(TcpFlags::RST) {
             // RFC 1337 section 3, fix (F1): RST does not assassinate TIME-WAIT.
             return Disposition::Drop(TcpDrop::RstIgnored);
@@ -71,6 +72,8 @@ impl TimeWait {
     }
 
     /// RFC 6191 section 2: the timestamp is newer, or, without timestamps, the sequence number is.
+    //= RFC 9293 section 3.6.1, MAY-2, SHLD-4
+    //= RFC 6191 section 2
     fn may_reopen(&self, syn: &SegmentIn) -> bool {
         match (self.ts_on, syn.options.timestamps) {
             (true, Some((tsval, _))) if tsval != self.ts_recent => {

@@ -11,6 +11,8 @@ impl Tcb {
 
     /// The right edge that could be announced now. Never left of what was announced (SHLD-14), and moved only by
     /// at least min(Fr * RCV.BUFF, Eff.snd.MSS) (MUST-39).
+    //= RFC 9293 section 3.8.6.2.2, MUST-39
+    //= RFC 9293 section 3.8.6.1, MAY-8
     fn next_edge(&self) -> SeqNum {
         let free = self.rcv_buf.saturating_sub(self.recv.bytes);
         let edge = self.rcv_nxt + free;
@@ -25,6 +27,8 @@ impl Tcb {
         let shift = if syn { 0 } else { self.rcv_wscale };
         // What the shift cuts off is not announced, unless it was before: the edge never moves left (SHLD-14, and RFC
         // 7323 section 2.4 on how scaling would). More than 16 bits say is wanted only by a SYN, which isn't scaled.
+        //= RFC 9293 section 3.8.6, SHLD-14
+        //= RFC 7323 section 2.4
         let mut wnd = edge.since(self.rcv_nxt) >> shift;
         if (self.rcv_nxt + (wnd << shift)).before(told) {
             wnd += 1;

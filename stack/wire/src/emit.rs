@@ -155,6 +155,7 @@ impl<'a> Push<'a> {
     /// # Errors
     /// `Headroom`, `TooLong` (segment over 65,535 bytes), `MixedFamilies`.
     #[inline]
+    //= RFC 9293 section 3.1, MUST-2
     pub fn tcp(
         &mut self,
         tcp: &TcpEmit<'_>,

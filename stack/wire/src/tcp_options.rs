@@ -176,6 +176,7 @@ pub fn parse_options(options: &[u8]) -> TcpOptions {
     if options.is_empty() { TcpOptions::EMPTY } else { parse_any(options) }
 }
 
+//= RFC 9293 section 3.2, MUST-4, MUST-5
 fn parse_any(options: &[u8]) -> TcpOptions {
     let mut found = TcpOptions::EMPTY;
     for (kind, value) in raw_options(options) {
@@ -202,6 +203,8 @@ fn parse_any(options: &[u8]) -> TcpOptions {
 }
 
 /// All options with a length as (kind, value), for those that [`TcpOptions`] does not hold. Ends at end-of-list or at the first illegal length.
+//= RFC 9293 section 3.2, MUST-6, MUST-7, MUST-68
+//= RFC 9293 section 3.1, MUST-64
 pub fn raw_options(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = options;
     core::iter::from_fn(move || {
@@ -224,6 +227,7 @@ pub fn raw_options(options: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 ///
 /// Every group is padded in front with NOPs, so that nothing is left to pad behind (MUST-69).
 #[inline]
+//= RFC 9293 section 3.1, MUST-69
 pub fn emit_options(options: &TcpOptions, out: &mut [u8]) -> usize {
     if let Some(to) = out.first_chunk_mut::<12>()
         && let TcpOptions {

@@ -59,6 +59,7 @@ impl Listeners {
     }
 
     /// RFC 9293 MUST-42: a listener for this very address comes before one for all addresses.
+    //= RFC 9293 section 3.9.1.1, MUST-42, MUST-41
     pub fn find(&self, addr: IpAddr, port: u16) -> Option<ListenerId> {
         if self.by_port.is_empty() {
             return None;

@@ -135,6 +135,7 @@ impl Cc {
     }
 
     /// An ACK outside of fast recovery. A window that is not in use does not grow.
+    //= RFC 9293 section 3.8.2, MUST-19, MAY-18
     pub fn on_ack(&mut self, ack: &Acked) {
         let round_over = self.validation.on_ack(ack.una, ack.nxt, ack.srtt, ack.now);
         let slow_start = self.in_slow_start();
