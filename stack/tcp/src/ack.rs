@@ -4,12 +4,14 @@ use linerate_wire::tcp::TcpFlags;
 
 use crate::cc::Acked;
 use crate::input::TcpDrop;
-use crate::limits::{DUP_THRESH, SACK_RANGES};
+use crate::limits::{DUP_THRESH, RTO_MAX_NS, SACK_RANGES};
 use crate::prr::Prr;
+use crate::rack::Echo;
 use crate::segment::SegmentIn;
 use crate::seq::SeqNum;
 use crate::snd::{EVER_RETRANS, LOST, RETRANS, SACKED};
 use crate::tcb::{Env, Recovery, Rexmit, State, Tcb};
+use crate::time::{Instant, MS};
 
 /// What one ACK brought.
 #[derive(Default)]
@@ -20,6 +22,12 @@ struct Delivery {
     rtt: Option<u64>,
     /// Something was SACKed that was not.
     sacked: bool,
+    /// Segments acknowledged cumulatively.
+    segs: u32,
+    /// A duplicate that the peer reports (RFC 2883): its end.
+    dsack: Option<SeqNum>,
+    /// A loss was found.
+    newly_lost: bool,
 }
 
 impl Tcb {
@@ -40,7 +48,7 @@ impl Tcb {
         let acked = seg.ack.since(self.snd_una);
         let mut d = Delivery::default();
         if acked > 0 {
-            self.release_acked(seg.ack, &mut d, env);
+            self.release_acked(seg, &mut d, env);
             if self.mtu_probe.is_some() {
                 self.mtu_probe_acked();
             }
@@ -48,8 +56,12 @@ impl Tcb {
         if self.sack_on && !seg.options.sack.is_empty() {
             self.take_sack(seg, &mut d, env);
         }
+        if acked > 0 && d.rtt.is_none() {
+            d.rtt = self.echoed_rtt(seg, env.now);
+        }
         if let Some(rtt) = d.rtt {
             self.rtt.sample(rtt);
+            self.rack.tlp.unmeasured = false;
         }
         let is_dup = acked == 0
             && seg.payload_len == 0
@@ -58,17 +70,20 @@ impl Tcb {
             // The answer to a zero-window probe says nothing of losses.
             && self.snd_wnd > 0
             && self.flight() > 0;
-        self.detect_loss(acked, is_dup, &d, env);
+        if self.rack.tlp.out {
+            self.tlp_on_ack(
+                seg.ack,
+                is_dup && seg.options.sack.is_empty(),
+                d.dsack == Some(self.rack.tlp.end_seq),
+            );
+        }
+        self.detect_loss(acked, is_dup, &mut d, env);
         self.react(acked, prior_pipe, &d, env);
         if acked > 0 {
             self.retries = 0;
-            self.rtt.backoff = 0;
             self.soft_error = None;
-            if self.rack.tlp_end.is_some_and(|end| seg.ack.at_or_after(end)) {
-                self.rack.tlp_end = None;
-            }
             // The reordering timer that `detect_loss` has just set stays (RFC 8985 section 6.2 step 5), a stale one goes.
-            let watched = self.sack_on && (self.snd.sacked > 0 || self.recovery != Recovery::Open);
+            let watched = self.sack_on && (self.snd.sacked > 0 || self.recovery.repairs());
             if self.rexmit != Rexmit::Reorder || !watched {
                 self.arm_rexmit(env.now);
             }
@@ -95,6 +110,14 @@ impl Tcb {
         Ok(())
     }
 
+    /// RTTM, for what was sent more than once: the timestamp says which one is acknowledged. Only as exact as its clock.
+    fn echoed_rtt(&self, seg: &SegmentIn, now: Instant) -> Option<u64> {
+        //= RFC 7323 section 4.1
+        let (true, Some((_, tsecr))) = (self.ts_on, seg.options.timestamps) else { return None };
+        let rtt = self.ts_now(now).wrapping_sub(tsecr).max(1) as u64 * MS;
+        (rtt <= RTO_MAX_NS).then_some(rtt)
+    }
+
     /// SND.WND follows the segment that is newest by SEG.SEQ, then SEG.ACK. Returns whether it changed.
     fn update_window(&mut self, seg: &SegmentIn) -> bool {
         let newer =
@@ -113,20 +136,26 @@ impl Tcb {
     }
 
     /// Frames that were acknowledged go home.
-    fn release_acked(&mut self, ack: SeqNum, d: &mut Delivery, env: &mut Env) {
+    fn release_acked(&mut self, seg: &SegmentIn, d: &mut Delivery, env: &mut Env) {
+        let ack = seg.ack;
+        let echo = Echo {
+            tsecr: if self.ts_on { seg.options.timestamps.map(|t| t.1) } else { None },
+            offset: self.ts_offset,
+        };
         let before = self.snd.bytes();
         let mut sacked_before = 0;
         while let Some(seg) = self.snd.pop_acked(env.pool, ack) {
             if seg.has(SACKED) {
                 sacked_before += seg.len();
             } else {
-                self.rack.delivered(&seg, env.now, self.rtt.min_rtt);
+                self.rack.delivered(&seg, env.now, self.rtt.min_rtt, echo);
                 //= RFC 9293 section 3.8.1, MUST-18
                 //= RFC 6298 section 3
                 if !seg.has(EVER_RETRANS) {
                     d.rtt = Some(env.now.since(seg.sent_at));
                 }
             }
+            d.segs += 1;
             env.pool.free(seg.frame);
         }
         d.bytes += before - self.snd.bytes() - sacked_before;
@@ -145,16 +174,16 @@ impl Tcb {
         blocks.copy_from_slice(seg.options.sack.as_slice());
         blocks.sort_unstable_by_key(|(start, _)| start.wrapping_sub(self.snd_una.0));
         let acked_rtt = d.rtt;
+        let echo = Echo { tsecr: None, offset: 0 };
         for (start, end) in blocks.iter().copied() {
             let (start, end) = (SeqNum(start), SeqNum(end));
             if !start.before(end) || end.after(self.snd_nxt) {
                 continue;
             }
             if end.at_or_before(seg.ack) {
-                // D-SACK: a retransmission was spurious, so there is reordering (RFC 8985 section 6.2 step 4).
+                //= RFC 2883 section 5
                 if Some((start.0, end.0)) == first {
-                    self.rack.reordering_seen = true;
-                    self.rack.reo_wnd_mult = self.rack.reo_wnd_mult.max(1).saturating_add(1).min(64);
+                    self.on_dsack(start, end, d);
                 }
                 continue;
             }
@@ -165,7 +194,7 @@ impl Tcb {
                     break;
                 }
                 if s.seq.at_or_after(start) && !s.has(SACKED) {
-                    self.rack.delivered(s, env.now, self.rtt.min_rtt);
+                    self.rack.delivered(s, env.now, self.rtt.min_rtt, echo);
                     if !s.has(EVER_RETRANS) && acked_rtt.is_none() {
                         d.rtt = Some(env.now.since(s.sent_at));
                     }
@@ -178,14 +207,25 @@ impl Tcb {
         }
     }
 
-    /// Marks what is lost; enters fast recovery with the first loss.
-    fn detect_loss(&mut self, acked: u32, is_dup: bool, d: &Delivery, env: &mut Env) {
+    /// The peer got `[start, end)` twice: one of ours was spurious (or the network made two of one).
+    fn on_dsack(&mut self, _start: SeqNum, end: SeqNum, d: &mut Delivery) {
+        d.dsack = Some(end);
+        // A probe's duplicate says that the timer was early, not that RACK was.
+        let of_probe = self.rack.tlp.out && self.rack.tlp.is_retrans && end == self.rack.tlp.end_seq;
+        if !of_probe {
+            self.rack.on_dsack(self.snd_una, self.snd_nxt);
+        }
+    }
+
+    /// Marks what is lost.
+    fn detect_loss(&mut self, acked: u32, is_dup: bool, d: &mut Delivery, env: &mut Env) {
+        let lost_before = self.snd.lost_unsent;
         if self.sack_on {
             // Without a hole above SND.UNA there is nothing to find.
-            if self.snd.sacked > 0 || self.recovery != Recovery::Open {
+            if self.snd.sacked > 0 || self.recovery.repairs() {
                 self.rack_detect(env);
             }
-            let _ = d;
+            d.newly_lost = self.snd.lost_unsent > lost_before;
             return;
         }
         // Without SACK: RFC 5681 section 3.2 and RFC 6582.
@@ -193,8 +233,9 @@ impl Tcb {
         //= RFC 6582 section 3.2
         if is_dup {
             self.dup_acks = self.dup_acks.saturating_add(1);
-            if self.dup_acks as u32 == DUP_THRESH && self.recovery == Recovery::Open && self.snd.unsent > 0
-                // RFC 6582 section 3.2 step 2: not for duplicates of an earlier recovery's window
+            if self.dup_acks as u32 == DUP_THRESH && !self.recovery.repairs() && self.snd.unsent > 0
+                //= RFC 6582 section 3.2
+                // Step 2: not for duplicates of an earlier recovery's window.
                 && self.snd_una.after(self.recover)
             {
                 self.snd.mark(0, LOST, RETRANS);
@@ -202,15 +243,21 @@ impl Tcb {
         } else if acked > 0 {
             let partial = matches!(self.recovery, Recovery::Fast(_)) && self.snd_una.before(self.recover);
             if partial && self.snd.unsent > 0 {
+                // Step 5, partial ACK: what it stops at is lost, too, and leaves at once.
                 self.snd.mark(0, LOST, RETRANS);
+                self.head_due = true;
             }
-            self.dup_acks = if partial { self.dup_acks.saturating_sub(1) } else { 0 };
+            // Each duplicate stood for a segment that this ACK covers, but for the retransmission.
+            let counted = (self.dup_acks as u32).min(d.segs.saturating_sub(1));
+            d.bytes = d.bytes.saturating_sub(counted * self.smss as u32);
+            self.dup_acks = if partial { self.dup_acks - counted as u8 } else { 0 };
         }
+        d.newly_lost = self.snd.lost_unsent > lost_before;
     }
 
     /// RACK, and its timer for what is not yet late.
     pub(crate) fn rack_detect(&mut self, env: &mut Env) {
-        let in_recovery = self.recovery != Recovery::Open;
+        let in_recovery = self.recovery.repairs();
         let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt, self.rtt.srtt, in_recovery, self.snd.sacked);
         match self.rack.detect_loss(&mut self.snd, env.now, reo_wnd) {
             Some(wait) => {
@@ -225,23 +272,16 @@ impl Tcb {
     /// The window's answer to this ACK.
     fn react(&mut self, acked: u32, prior_pipe: u32, d: &Delivery, env: &mut Env) {
         if self.recovery != Recovery::Open && self.snd_una.at_or_after(self.recover) {
-            if let Recovery::Fast(_) = self.recovery {
-                self.cc.cwnd = self.cc.ssthresh;
-            }
-            self.recovery = Recovery::Open;
-            self.dup_acks = 0;
-            self.cc.on_recovered(self.snd_una, self.snd_nxt);
+            self.end_recovery();
         }
-        if self.recovery == Recovery::Open && self.snd.lost_unsent > 0 && !self.mtu_probe_lost(env) {
-            self.enter_fast_recovery(prior_pipe);
+        if !self.recovery.repairs() && self.snd.lost_unsent > 0 && !self.mtu_probe_lost(env) {
+            self.enter_fast_recovery(prior_pipe, env);
         }
-        match &mut self.recovery {
-            Recovery::Fast(prr) => {
-                let safe = acked > 0 && self.snd.lost_unsent == 0;
+        match self.recovery {
+            Recovery::Fast(_) => {
                 // Without SACK each duplicate ACK delivered one segment (RFC 9937 section 5).
                 let delivered = if self.sack_on || acked > 0 { d.bytes } else { self.smss as u32 };
-                let pipe = self.snd.pipe.saturating_sub(self.dup_acks as u32 * self.smss as u32);
-                self.cc.cwnd = prr.on_ack(delivered, pipe, self.cc.ssthresh, self.smss as u32, safe);
+                self.proportional_rate(delivered, acked > 0 && !d.newly_lost);
             }
             Recovery::Open | Recovery::Loss => {
                 if acked > 0 {
@@ -264,11 +304,44 @@ impl Tcb {
         }
     }
 
-    /// RFC 6675 section 5 step 4, RFC 9937 section 6.
-    pub(crate) fn enter_fast_recovery(&mut self, prior_pipe: u32) {
+    /// `recover` is acknowledged.
+    fn end_recovery(&mut self) {
+        if let Recovery::Fast(_) = self.recovery {
+            //= RFC 9937 section 6.2
+            self.cc.cwnd = self.cc.ssthresh;
+        }
+        if self.recovery.repairs() {
+            self.rack.on_recovered();
+        }
+        self.recovery = Recovery::Open;
+        self.dup_acks = 0;
+        self.head_due = false;
+        self.cc.on_recovered(self.snd_una, self.snd_nxt);
+    }
+
+    /// RFC 6675 section 5 step 4, RFC 9937 section 6. `prior_pipe`: what was in flight before the ACK (or the timer)
+    /// that told of the loss, which is RFC 9937's RecoverFS.
+    pub(crate) fn enter_fast_recovery(&mut self, prior_pipe: u32, env: &Env) {
         self.cc.on_congestion(self.flight());
         self.recover = self.snd_nxt;
-        self.recovery = Recovery::Fast(Prr { recover_fs: prior_pipe.max(1), ..Prr::default() });
+        self.recovery = Recovery::Fast(Prr::new(prior_pipe));
+        //= RFC 6675 section 5
+        // (4.3): the first segment leaves whatever the pipe holds.
+        self.head_due = true;
+        self.rack.tlp.reset();
+        if self.rexmit != Rexmit::Reorder {
+            self.arm_rexmit(env.now);
+        }
+    }
+
+    /// cwnd of fast recovery: RFC 9937.
+    pub(crate) fn proportional_rate(&mut self, delivered: u32, safe: bool) {
+        let (pipe, ssthresh, smss) = (self.pipe(), self.cc.ssthresh, self.smss as u32);
+        if let Recovery::Fast(prr) = &mut self.recovery
+            && let Some(cwnd) = prr.on_ack(delivered, pipe, ssthresh, smss, safe)
+        {
+            self.cc.cwnd = cwnd;
+        }
     }
 
     /// Our FIN was acknowledged: the state moves on.

@@ -39,11 +39,9 @@ impl Tcb {
                 Rexmit::Reorder => {
                     let prior_pipe = self.snd.pipe;
                     self.rack_detect(env);
-                    if self.recovery == Recovery::Open
-                        && self.snd.lost_unsent > 0
-                        && !self.mtu_probe_lost(env)
-                    {
-                        self.enter_fast_recovery(prior_pipe);
+                    if !self.recovery.repairs() && self.snd.lost_unsent > 0 && !self.mtu_probe_lost(env) {
+                        self.enter_fast_recovery(prior_pipe, env);
+                        self.proportional_rate(0, false);
                     }
                 }
                 Rexmit::Persist => {
@@ -107,24 +105,34 @@ impl Tcb {
             self.syn_due = true;
             return;
         }
-        //= RFC 2018 section 8
-        // RFC 2018 section 8: a receiver that SACKed the very segment it now lacks has reneged.
-        let reneged = self.snd.segs.front().is_some_and(|s| s.has(SACKED));
-        for i in 0..self.snd.unsent {
-            if reneged {
-                self.snd.mark(i, LOST, RETRANS | SACKED);
-            } else if !self.snd.segs[i].has(SACKED) {
-                self.snd.mark(i, LOST, RETRANS);
-            }
-        }
+        self.mark_losses_on_rto(env);
         self.forget_mtu_probe();
         self.check_black_hole(env);
         self.fin_lost = self.fin_sent;
-        self.cc.on_rto(flight, self.retries == 1 && self.recovery != Recovery::Loss);
+        self.head_due = true;
+        // RFC 5681 (4): not for a segment that the timer has sent again before. What fast recovery has reduced was
+        // reduced for this loss.
+        let first = match self.recovery {
+            Recovery::Open | Recovery::Loss => self.retries == 1,
+            Recovery::Fast(_) => false,
+        };
+        self.cc.on_rto(flight, first);
         self.recovery = Recovery::Loss;
         self.recover = self.snd_nxt;
         self.dup_acks = 0;
-        self.rack.tlp_end = None;
+        self.rack.tlp.reset();
+    }
+
+    /// What is outstanding is lost; with SACK only the first segment and what was sent long enough ago.
+    fn mark_losses_on_rto(&mut self, env: &Env) {
+        let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt, self.rtt.srtt, true, self.snd.sacked);
+        for i in 0..self.snd.unsent {
+            //= RFC 8985 section 6.3
+            let lost = i == 0 || !self.sack_on || self.rack.is_late(&self.snd.segs[i], env.now, reo_wnd);
+            //= RFC 2018 section 8
+            // The scoreboard is forgotten: the peer may have reneged. It is kept in what the ACKs to come say.
+            self.snd.mark(i, if lost { LOST } else { 0 }, if lost { RETRANS | SACKED } else { SACKED });
+        }
     }
 
     fn on_keepalive(&mut self, env: &mut Env) {

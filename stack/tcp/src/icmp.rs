@@ -74,7 +74,7 @@ impl Tcb {
             self.recover = self.snd_nxt;
             self.dup_acks = 0;
         }
-        self.rack.tlp_end = None;
+        self.rack.tlp.reset();
         self.arm_rexmit(env.now);
     }
 

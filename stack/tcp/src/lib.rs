@@ -29,6 +29,7 @@ mod rack;
 pub mod rcv;
 mod reassembly;
 mod sack;
+mod tlp;
 mod window;
 
 pub mod cc;

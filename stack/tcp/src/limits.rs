@@ -118,6 +118,8 @@ pub const KEEPALIVE_INTERVAL_NS: u64 = 75 * SEC;
 /// Unanswered keep-alive probes before the connection is given up (Linux's tcp_keepalive_probes).
 pub const KEEPALIVE_PROBES: u8 = 9;
 
+/// Recoveries for which RACK keeps a reordering window that D-SACKs have widened: RFC 8985 section 6.2 step 4.
+pub const REO_WND_PERSIST: u8 = 16;
 /// RACK's floor for the tail-loss probe: RFC 8985 section 7.2 leaves it to the clock; Linux uses 2 jiffies.
 pub const TLP_MIN_NS: u64 = 2 * MS;
 /// Worst-case delayed ACK of the peer, added to the probe timeout when one segment is in flight: RFC 8985 7.2.

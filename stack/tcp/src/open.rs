@@ -85,6 +85,7 @@ impl Tcb {
             recovery: Recovery::Open,
             recover: o.iss,
             dup_acks: 0,
+            head_due: false,
             rack: Rack::default(),
             last_sent_at: now,
             retries: 0,

@@ -3,9 +3,8 @@
 use linerate_wire::tcp::TcpFlags;
 use linerate_wire::tcp_options::TcpOptions;
 
-use crate::limits::{TLP_MIN_NS, TLP_WC_DELACK_NS};
 use crate::segment::{Segment, Sent, Sink};
-use crate::snd::{PSH, SACKED};
+use crate::snd::PSH;
 use crate::tcb::{Env, Recovery, Rexmit, State, Tcb};
 use crate::time::Instant;
 
@@ -36,7 +35,9 @@ impl Tcb {
         let mut blocked = false;
         if !matches!(self.state, State::SynSent | State::SynReceived | State::TimeWait | State::FinWait2) {
             blocked = self.send_data(probe, env, sink);
-            if self.snd_nxt != before || (self.rexmit_at.armed().is_none() && self.wants_timer()) {
+            if self.snd_nxt != before {
+                self.on_new_data_sent(env.now);
+            } else if self.rexmit_at.armed().is_none() && self.wants_timer() {
                 self.arm_rexmit(env.now);
             }
         }
@@ -88,7 +89,7 @@ impl Tcb {
 
     /// Bytes in flight as congestion control sees them; without SACK each duplicate ACK says that one segment left
     /// the network (this is limited transmit, RFC 3042, too).
-    fn pipe(&self) -> u32 {
+    pub(crate) fn pipe(&self) -> u32 {
         if self.sack_on {
             return self.snd.pipe;
         }
@@ -100,7 +101,7 @@ impl Tcb {
     fn retransmit(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         while let Some(i) = self.snd.first_lost() {
             let len = self.snd.segs[i].len();
-            if self.pipe() > 0 && self.pipe() + len > self.cc.cwnd {
+            if !self.head_due && self.pipe() > 0 && self.pipe() + len > self.cc.cwnd {
                 return false;
             }
             if !sink.room() || self.resend(i, env, sink) == Sent::NotNow {
@@ -173,7 +174,7 @@ impl Tcb {
     }
 
     /// Sends segment `i` again.
-    fn resend(&mut self, i: usize, env: &mut Env, sink: &mut impl Sink) -> Sent {
+    pub(crate) fn resend(&mut self, i: usize, env: &mut Env, sink: &mut impl Sink) -> Sent {
         let smss = self.smss as u32;
         if self.snd.segs[i].len() > smss && !self.snd.split(env.pool, i, smss) {
             return Sent::NotNow;
@@ -184,6 +185,7 @@ impl Tcb {
         }
         self.fin_lost &= !fin;
         self.snd.resent(i, env.now);
+        self.head_due = false;
         env.counters.retransmits += 1;
         if let Recovery::Fast(prr) = &mut self.recovery {
             prr.out += self.snd.segs[i].len();
@@ -209,27 +211,6 @@ impl Tcb {
             self.on_sent(env, false);
         }
         sent
-    }
-
-    /// RFC 8985 section 7.3: new data if there is any, else the last segment again.
-    //= RFC 8985 section 7.3
-    fn send_tail_probe(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
-        let next = self.snd.segs.get(self.snd.unsent).map(|s| s.len());
-        let usable = self.snd_wnd.saturating_sub(self.snd_nxt.since(self.snd_una));
-        let sent = match next {
-            Some(len) if len <= usable && len <= self.smss as u32 => self.send_next(env, sink),
-            _ => match (0..self.snd.unsent).rev().find(|i| !self.snd.segs[*i].has(SACKED)) {
-                Some(i) => self.resend(i, env, sink),
-                None => self.send_fin(env, sink),
-            },
-        };
-        if sent == Sent::Yes {
-            env.counters.loss_probes += 1;
-            self.rack.tlp_end = Some(self.snd_nxt);
-        }
-        self.rexmit = Rexmit::Rto;
-        self.rexmit_at = env.now + self.rtt.rto();
-        sent == Sent::NotNow
     }
 
     /// MUST-36: at least one octet beyond the closed window.
@@ -266,7 +247,7 @@ impl Tcb {
     }
 
     /// A FIN by itself.
-    fn send_fin(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
+    pub(crate) fn send_fin(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
         if !self.fin_queued {
             return Sent::Yes;
         }
@@ -394,34 +375,15 @@ impl Tcb {
             self.rexmit_at = Instant::NEVER;
             return;
         }
-        let rto = self.rtt.rto();
         if self.snd_wnd == 0 || self.flight() == 0 {
             //= RFC 9293 section 3.8.6.1, SHLD-29
             // RFC 9293 SHLD-29: the first probe after an RTO. Also for a window that is open but too small for the
             // silly window avoidance to use (its override timer).
             self.rexmit = Rexmit::Persist;
-            self.rexmit_at = now + rto;
+            self.rexmit_at = now + self.rtt.rto();
             return;
         }
-        let probe = self.sack_on
-            && self.recovery == Recovery::Open
-            && self.rack.tlp_end.is_none()
-            && self.snd.sacked == 0
-            && self.rtt.srtt > 0
-            && self.retries == 0;
-        if !probe {
-            self.rexmit = Rexmit::Rto;
-            self.rexmit_at = now + rto;
-            return;
-        }
-        // RFC 8985 section 7.2
-        //= RFC 8985 section 7.2
-        let mut pto = 2 * self.rtt.srtt;
-        if self.snd.pipe <= self.smss as u32 {
-            pto += TLP_WC_DELACK_NS;
-        }
-        self.rexmit = Rexmit::TailProbe;
-        self.rexmit_at = now + pto.max(TLP_MIN_NS).min(rto);
+        self.restart_rto(now);
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Rtt {
     pub min_rtt: u64,
     rto_min_us: u32,
     syn_was_lost: bool,
-    /// Doublings since the last new acknowledgment: RFC 6298 (5.5).
+    /// Doublings since the last sample: RFC 6298 (5.5).
     pub backoff: u8,
 }
 
@@ -40,6 +40,9 @@ impl Rtt {
     //= RFC 6298 section 2
     pub fn sample(&mut self, r: u64) {
         let r = r.max(1);
+        //= RFC 6298 section 5
+        // What was backed off collapses with a new sample, not with an ACK of what was sent twice.
+        self.backoff = 0;
         self.min_rtt = self.min_rtt.min(r);
         if self.srtt == 0 {
             self.srtt = r;

@@ -149,6 +149,13 @@ pub(crate) enum Recovery {
     Loss,
 }
 
+impl Recovery {
+    /// Is something lost being sent again?
+    pub fn repairs(&self) -> bool {
+        !matches!(self, Self::Open)
+    }
+}
+
 /// One end of a connection.
 pub struct Tcb {
     pub(crate) state: State,
@@ -231,6 +238,8 @@ pub struct Tcb {
     pub(crate) recovery: Recovery,
     pub(crate) recover: SeqNum,
     pub(crate) dup_acks: u8,
+    /// The retransmission timer has expired, or recovery begins: the first lost segment leaves whatever cwnd says.
+    pub(crate) head_due: bool,
     pub(crate) rack: Rack,
     pub(crate) last_sent_at: Instant,
     pub(crate) retries: u8,
@@ -481,13 +490,18 @@ impl Tcb {
 
     /// TSval now: milliseconds (RFC 7323 section 5.4 allows 1 ms to 1 s) plus this tuple's offset.
     pub(crate) fn ts_now(&self, now: Instant) -> u32 {
-        ((now.0 / crate::time::MS) as u32).wrapping_add(self.ts_offset)
+        ts_clock(now).wrapping_add(self.ts_offset)
     }
 
     /// Sent and not acknowledged yet, SYN and FIN included.
     pub(crate) fn flight(&self) -> u32 {
         self.snd_nxt.since(self.snd_una)
     }
+}
+
+/// The clock of timestamps, without a connection's offset: milliseconds.
+pub(crate) fn ts_clock(t: Instant) -> u32 {
+    (t.0 / crate::time::MS) as u32
 }
 
 #[cfg(test)]
