@@ -47,6 +47,7 @@ impl Tcb {
         let prior_pipe = self.snd.pipe;
         let acked = seg.ack.since(self.snd_una);
         let mut d = Delivery::default();
+        self.begin_sample(env.now);
         if acked > 0 {
             self.release_acked(seg, &mut d, env);
             if self.mtu_probe.is_some() {
@@ -79,6 +80,7 @@ impl Tcb {
         }
         self.detect_loss(acked, is_dup, &mut d, env);
         self.react(acked, prior_pipe, &d, env);
+        self.end_sample(d.rtt, env);
         if acked > 0 {
             self.retries = 0;
             self.soft_error = None;
@@ -306,7 +308,7 @@ impl Tcb {
 
     /// `recover` is acknowledged.
     fn end_recovery(&mut self) {
-        if let Recovery::Fast(_) = self.recovery {
+        if matches!(self.recovery, Recovery::Fast(_)) && !self.cc.is_model_based() {
             //= RFC 9937 section 6.2
             self.cc.cwnd = self.cc.ssthresh;
         }
@@ -334,8 +336,11 @@ impl Tcb {
         }
     }
 
-    /// cwnd of fast recovery: RFC 9937.
+    /// cwnd of fast recovery: RFC 9937. A model of the path needs none.
     pub(crate) fn proportional_rate(&mut self, delivered: u32, safe: bool) {
+        if self.cc.is_model_based() {
+            return;
+        }
         let (pipe, ssthresh, smss) = (self.pipe(), self.cc.ssthresh, self.smss as u32);
         if let Recovery::Fast(prr) = &mut self.recovery
             && let Some(cwnd) = prr.on_ack(delivered, pipe, ssthresh, smss, safe)

@@ -34,6 +34,8 @@ pub struct TcpConfig {
     pub nodelay: bool,
     /// Congestion control.
     pub cc: CcKind,
+    /// Space what leaves over the round trip, whatever the congestion control; BBR always does.
+    pub pacing: bool,
     /// What becomes of the congestion window after an idle time.
     pub idle_restart: IdleRestart,
     /// Segments of one ACK that slow start takes at once, unless paced: L of RFC 9406 section 4.2. Linux has no limit
@@ -132,6 +134,7 @@ impl Default for TcpConfig {
             window_scaling: true,
             nodelay: false,
             cc: CcKind::Cubic,
+            pacing: false,
             idle_restart: IdleRestart::Window,
             slow_start_l_segs: limits::SLOW_START_L_SEGS,
             rto_min_ns: limits::RTO_MIN_NS,

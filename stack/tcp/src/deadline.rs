@@ -11,7 +11,7 @@ impl Tcb {
     /// When [`on_deadline`](Self::on_deadline) wants to be called; [`Instant::NEVER`] if nothing is pending.
     #[inline]
     pub fn next_deadline(&self) -> Instant {
-        self.rexmit_at.min(self.ack_at).min(self.linger_at).min(self.keepalive_at)
+        self.rexmit_at.min(self.ack_at).min(self.linger_at).min(self.keepalive_at).min(self.gate_opens_at())
     }
 
     /// Does what is due at `env.now` and sends what follows from it. `true`: the sink had no room for all of it.
@@ -28,6 +28,12 @@ impl Tcb {
         }
         if self.keepalive_at <= now {
             self.on_keepalive(env);
+        }
+        if self.gate_opens_at() <= now
+            && let Some(p) = self.snd.paced.as_deref_mut()
+        {
+            // The next burst may leave, below.
+            p.gate.open();
         }
         let mut probe = Probe::None;
         if self.rexmit_at <= now {

@@ -41,6 +41,10 @@ pub const SLOW_START_L_SEGS: u32 = 8;
 pub const NVP_NS: u64 = 300 * SEC;
 /// pipeACK Sampling Period, at least: RFC 7661 section 4.2.
 pub const PIPE_ACK_PERIOD_NS: u64 = SEC;
+/// A paced burst: what the rate sends in a millisecond (Linux's autosizing, and BBR's send quantum), ...
+pub const PACING_BURST_NS: u64 = MS;
+/// ... but no more than this (BBR's send quantum, the largest TSO segment).
+pub const PACING_BURST_BYTES: u32 = 64 << 10;
 /// Duplicate ACKs that prove a loss: RFC 5681 section 3.2.
 pub const DUP_THRESH: u32 = 3;
 

@@ -220,6 +220,7 @@ impl Tcb {
             self.cc.on_syn_lost();
         }
         self.cc.start(self.snd_una, env.now);
+        self.choose_cc(env.cfg, env.now);
         self.arm_keepalive(env);
         self.raise(Events(Events::CONNECTED.0 | Events::WRITABLE.0));
     }

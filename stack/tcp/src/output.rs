@@ -61,6 +61,7 @@ impl Tcb {
             if idle > rto {
                 self.cc.on_idle(env.cfg.idle_restart, idle, rto);
             }
+            self.cc.on_transmit_start(env.now);
         }
         match probe {
             Probe::None => {}
@@ -84,6 +85,7 @@ impl Tcb {
                 return true;
             }
         }
+        self.note_app_limit();
         self.send_fin_if_due(env, sink)
     }
 
@@ -101,7 +103,8 @@ impl Tcb {
     fn retransmit(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         while let Some(i) = self.snd.first_lost() {
             let len = self.snd.segs[i].len();
-            if !self.head_due && self.pipe() > 0 && self.pipe() + len > self.cc.cwnd {
+            let fits = self.head_due || self.pipe() == 0 || self.pipe() + len <= self.cc.cwnd;
+            if !fits || !self.pace_allows(env.now) {
                 return false;
             }
             if !sink.room() || self.resend(i, env, sink) == Sent::NotNow {
@@ -151,6 +154,9 @@ impl Tcb {
         let pipe = self.pipe();
         if pipe > 0 && pipe + len > self.cc.cwnd {
             self.cwnd_limited = true;
+            return Fit::Wait;
+        }
+        if !self.pace_allows(env.now) {
             return Fit::Wait;
         }
         Fit::Send

@@ -8,9 +8,12 @@
 //! Bytes are copied once, by [`SendQueue::write`], into the frame that will leave, and summed in the same pass. A
 //! frame stays until it is acknowledged, so retransmission needs no second buffer.
 
+use alloc::boxed::Box;
+
 use linerate_frame::{Frame, Pool};
 use linerate_wire::checksum::{self, Sum};
 
+use crate::pacing::Paced;
 use crate::queue::Queue;
 use crate::seq::SeqNum;
 use crate::time::Instant;
@@ -73,11 +76,21 @@ pub(crate) struct SendQueue {
     pub lost_unsent: u32,
     /// Segments that are SACKed.
     pub sacked: u32,
+    /// Pacing, and what delivery rate samples need, for those who use them.
+    pub paced: Option<Box<Paced>>,
 }
 
 impl SendQueue {
     pub fn new(first: SeqNum) -> Self {
-        Self { segs: Queue::default(), unsent: 0, end: first, pipe: 0, lost_unsent: 0, sacked: 0 }
+        Self {
+            segs: Queue::default(),
+            unsent: 0,
+            end: first,
+            pipe: 0,
+            lost_unsent: 0,
+            sacked: 0,
+            paced: None,
+        }
     }
 
     /// Bytes in the queue.
@@ -135,6 +148,9 @@ impl SendQueue {
         self.mark(0, EVER_RETRANS, LOST | RETRANS | SACKED);
         self.pipe -= len;
         self.unsent = 0;
+        if let Some(Paced { rate: Some(rate), .. }) = self.paced.as_deref_mut() {
+            rate.on_unsent();
+        }
         let Some((bytes, flags)) = rest else { return };
         // A probe whose transmission is not complete can't grow: it leaves by itself.
         if len + bytes.len() as u32 <= mss && append(pool, &mut self.segs[0], &bytes, mss) == bytes.len() {
@@ -171,18 +187,32 @@ impl SendQueue {
         }
         self.lost_unsent = self.lost_unsent + seg.lost_unsent() as u32 - lost as u32;
         self.sacked = self.sacked + seg.has(SACKED) as u32 - sacked as u32;
+        if let Some(Paced { rate: Some(rate), .. }) = self.paced.as_deref_mut() {
+            if !sacked && seg.has(SACKED) {
+                rate.on_sacked(i, seg.sent_at, seg.end(), seg.len());
+            }
+            if !lost && seg.lost_unsent() {
+                rate.on_lost(i, seg.len());
+            }
+        }
     }
 
     /// The first unsent segment has left.
     pub fn sent_next(&mut self, now: Instant) {
         let seg = &mut self.segs[self.unsent];
         seg.sent_at = now;
+        if let Some(p) = &mut self.paced {
+            p.on_sent(None, seg.len(), self.pipe, now);
+        }
         self.pipe += seg.len();
         self.unsent += 1;
     }
 
     /// A sent segment left again.
     pub fn resent(&mut self, i: usize, now: Instant) {
+        if let Some(p) = &mut self.paced {
+            p.on_sent(Some(i), self.segs[i].len(), self.pipe, now);
+        }
         self.mark(i, RETRANS | EVER_RETRANS, 0);
         self.segs[i].sent_at = now;
     }
@@ -206,10 +236,16 @@ impl SendQueue {
             self.pipe -= if sent && seg.piped() { seg.len() } else { 0 };
             self.lost_unsent -= seg.lost_unsent() as u32;
             self.sacked -= seg.has(SACKED) as u32;
+            if let (true, Some(Paced { rate: Some(rate), .. })) = (sent, self.paced.as_deref_mut()) {
+                rate.on_popped(seg.sent_at, seg.end(), seg.len(), seg.has(SACKED));
+            }
             return Some(seg);
         }
         let n = ack.since(first.seq);
         if n > 0 {
+            if let Some(Paced { rate: Some(rate), .. }) = self.paced.as_deref_mut() {
+                rate.on_trimmed(n);
+            }
             self.pipe -= if sent && first.piped() { n } else { 0 };
             first.frame.advance(n as usize);
             first.seq += n;
@@ -281,6 +317,9 @@ impl SendQueue {
         if i < self.unsent {
             self.unsent += 1;
             self.lost_unsent += new.lost_unsent() as u32;
+            if let Some(Paced { rate: Some(rate), .. }) = self.paced.as_deref_mut() {
+                rate.on_split(i);
+            }
         }
         self.segs.insert(i + 1, new);
         true

@@ -386,6 +386,7 @@ impl Tcb {
     /// The settings of this connection were changed: takes what it keeps of them.
     pub fn on_config(&mut self, cfg: &TcpConfig) {
         self.nodelay = cfg.nodelay;
+        self.choose_cc(cfg, self.last_sent_at);
         self.snd_buf = cfg.snd_buf_bytes;
         // Without window scaling 16 bits are all that can be announced. The announced edge stays (SHLD-14).
         self.rcv_buf = if self.scaling { cfg.rcv_buf() } else { cfg.rcv_buf().min(0xffff) };

@@ -24,12 +24,12 @@ pub(super) enum Growth {
     End,
 }
 
-/// The variables of section 4.2. 20 bytes, for every young connection has them.
+/// The variables of section 4.2. 12 bytes, for every young connection has them.
 #[derive(Clone, Debug)]
 pub(super) struct HyStart {
-    last_round_min_us: u32,
+    /// lastRoundMinRTT in slow start, cssBaselineMinRtt in conservative slow start: the other is not looked at.
+    reference_us: u32,
     current_round_min_us: u32,
-    css_baseline_min_us: u32,
     rtt_samples: u8,
     /// Rounds of conservative slow start left; 0: not in it.
     css_rounds_left: u8,
@@ -38,9 +38,8 @@ pub(super) struct HyStart {
 impl HyStart {
     pub fn new() -> Self {
         Self {
-            last_round_min_us: INFINITE_US,
+            reference_us: INFINITE_US,
             current_round_min_us: INFINITE_US,
-            css_baseline_min_us: INFINITE_US,
             rtt_samples: 0,
             css_rounds_left: 0,
         }
@@ -62,17 +61,19 @@ impl HyStart {
         }
         let enough = self.rtt_samples >= N_RTT_SAMPLE && self.current_round_min_us != INFINITE_US;
         if enough && !self.in_css() && self.rose() {
-            self.css_baseline_min_us = self.current_round_min_us;
+            self.reference_us = self.current_round_min_us;
             // The rest of this round counts as one.
             self.css_rounds_left = CSS_ROUNDS;
-        } else if enough && self.in_css() && self.current_round_min_us < self.css_baseline_min_us {
-            // It was jitter.
-            self.css_baseline_min_us = INFINITE_US;
+        } else if enough && self.in_css() && self.current_round_min_us < self.reference_us {
+            // It was jitter. With what this round brings the next is compared.
+            self.reference_us = INFINITE_US;
             self.css_rounds_left = 0;
         }
         let divisor = if self.in_css() { CSS_GROWTH_DIVISOR } else { 1 };
         if round_over {
-            self.last_round_min_us = self.current_round_min_us;
+            if !self.in_css() {
+                self.reference_us = self.current_round_min_us;
+            }
             self.current_round_min_us = INFINITE_US;
             self.rtt_samples = 0;
             if self.in_css() {
@@ -87,11 +88,11 @@ impl HyStart {
 
     /// The RTT of this round is above the last one's by more than the threshold.
     fn rose(&self) -> bool {
-        if self.last_round_min_us == INFINITE_US {
+        if self.reference_us == INFINITE_US {
             return false;
         }
-        let thresh = (self.last_round_min_us / MIN_RTT_DIVISOR).clamp(MIN_RTT_THRESH_US, MAX_RTT_THRESH_US);
-        self.current_round_min_us >= self.last_round_min_us.saturating_add(thresh)
+        let thresh = (self.reference_us / MIN_RTT_DIVISOR).clamp(MIN_RTT_THRESH_US, MAX_RTT_THRESH_US);
+        self.current_round_min_us >= self.reference_us.saturating_add(thresh)
     }
 }
 

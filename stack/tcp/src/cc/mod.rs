@@ -1,5 +1,6 @@
 //! Congestion control: how much may be in flight. RFC 5681 is the frame, an algorithm fills it in.
 
+pub mod bbr;
 mod cubic;
 mod hystart;
 mod reno;
@@ -9,7 +10,8 @@ use alloc::boxed::Box;
 
 use crate::limits::{IW_SEGS, NVP_NS};
 use crate::seq::SeqNum;
-use crate::time::Instant;
+use crate::time::{Instant, SEC};
+use bbr::Bbr;
 use cubic::Cubic;
 use hystart::{Growth, HyStart};
 use reno::NewReno;
@@ -23,6 +25,24 @@ pub enum CcKind {
     Cubic,
     /// RFC 5681 with RFC 6582's recovery.
     NewReno,
+    /// BBRv3, draft-ietf-ccwg-bbr: always paced.
+    Bbr,
+}
+
+impl CcKind {
+    /// The name that Linux has for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cubic => "cubic",
+            Self::NewReno => "reno",
+            Self::Bbr => "bbr",
+        }
+    }
+
+    /// By name: `cubic`, `reno` or `bbr`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Cubic, Self::NewReno, Self::Bbr].into_iter().find(|k| k.name() == name)
+    }
 }
 
 /// What becomes of the window when nothing was sent for longer than an RTO.
@@ -77,6 +97,7 @@ enum Algorithm {
     /// On the heap, for an idle connection has none.
     Cubic(Box<Cubic>),
     NewReno(NewReno),
+    Bbr(Box<Bbr>),
 }
 
 impl Algorithm {
@@ -101,10 +122,11 @@ pub struct Saved {
 }
 
 impl Cc {
-    /// A fresh connection: initial window of RFC 6928.
+    /// A fresh connection: initial window of RFC 6928. BBR comes with [`switch`](Self::switch), once the connection is
+    /// there; until then it is CUBIC, which costs nothing.
     pub fn new(kind: CcKind, smss: u32) -> Self {
         let algorithm = match kind {
-            CcKind::Cubic => Algorithm::CubicStart(HyStart::new()),
+            CcKind::Cubic | CcKind::Bbr => Algorithm::CubicStart(HyStart::new()),
             CcKind::NewReno => Algorithm::NewReno(NewReno::default()),
         };
         Self {
@@ -116,9 +138,70 @@ impl Cc {
         }
     }
 
+    /// Which algorithm is at work.
+    pub fn kind(&self) -> CcKind {
+        match self.algorithm {
+            Algorithm::CubicStart(_) | Algorithm::Cubic(_) => CcKind::Cubic,
+            Algorithm::NewReno(_) => CcKind::NewReno,
+            Algorithm::Bbr(_) => CcKind::Bbr,
+        }
+    }
+
+    /// Another algorithm goes on from this window.
+    pub fn switch(&mut self, kind: CcKind, start: &bbr::Start) {
+        if kind == self.kind() {
+            return;
+        }
+        self.algorithm = match kind {
+            CcKind::Cubic if self.ssthresh == u32::MAX => Algorithm::CubicStart(HyStart::new()),
+            CcKind::Cubic => Algorithm::Cubic(Box::new(Cubic::new())),
+            CcKind::NewReno => Algorithm::NewReno(NewReno::default()),
+            CcKind::Bbr => Algorithm::Bbr(Box::new(Bbr::new(self.cwnd, self.smss, start))),
+        };
+    }
+
+    /// BBR's model, if it is at work.
+    pub fn bbr(&self) -> Option<&Bbr> {
+        match &self.algorithm {
+            Algorithm::Bbr(b) => Some(b),
+            _ => None,
+        }
+    }
+
+    /// Does a model of the path set the window, in recovery, too, instead of losses?
+    pub fn is_model_based(&self) -> bool {
+        matches!(self.algorithm, Algorithm::Bbr(_))
+    }
+
+    /// An ACK with its delivery rate sample, for BBR. `true`: see [`Bbr::on_ack`].
+    pub fn on_delivered(&mut self, d: &bbr::Delivered, after_timeout: bool) -> bool {
+        let Algorithm::Bbr(b) = &mut self.algorithm else { return false };
+        let (cwnd, mark) = b.on_ack(self.cwnd, d);
+        // After a timeout the window grows by what is delivered, as slow start's, until recovery is over.
+        let limit = self.cwnd.saturating_add(d.sample.newly_acked);
+        self.cwnd = if after_timeout { cwnd.min(limit) } else { cwnd };
+        mark
+    }
+
+    /// The rate to pace at, in bytes/s; 0: unknown. Without a model, as Linux: twice the window an RTT while it doubles,
+    /// 1.2 times later, so that pacing never is the limit.
+    pub fn pacing_rate(&self, srtt: u64) -> u64 {
+        if let Algorithm::Bbr(b) = &self.algorithm {
+            return b.pacing_rate();
+        }
+        if srtt == 0 {
+            return 0;
+        }
+        let percent = if self.cwnd < self.ssthresh / 2 { 200 } else { 120 };
+        (self.cwnd as u128 * percent * SEC as u128 / (100 * srtt as u128)) as u64
+    }
+
     /// SMSS became known or changed.
     pub fn set_smss(&mut self, smss: u32, started: bool) {
         self.smss = smss;
+        if let Algorithm::Bbr(b) = &mut self.algorithm {
+            b.set_smss(smss);
+        }
         if !started {
             self.cwnd = initial_window(smss);
         }
@@ -137,6 +220,9 @@ impl Cc {
     /// An ACK outside of fast recovery. A window that is not in use does not grow.
     //= RFC 9293 section 3.8.2, MUST-19, MAY-18
     pub fn on_ack(&mut self, ack: &Acked) {
+        if self.is_model_based() {
+            return;
+        }
         let round_over = self.validation.on_ack(ack.una, ack.nxt, ack.srtt, ack.now);
         let slow_start = self.in_slow_start();
         let valid = self.validation.is_valid(self.cwnd, slow_start);
@@ -186,6 +272,9 @@ impl Cc {
 
     /// A congestion event (loss, or ECN's echo) with `flight` bytes in flight: ssthresh for the recovery that begins.
     pub fn on_congestion(&mut self, flight: u32) {
+        if let Algorithm::Bbr(b) = &mut self.algorithm {
+            return b.on_congestion();
+        }
         let valid = self.validation.is_valid(self.cwnd, self.in_slow_start());
         //= RFC 7661 section 4.4.2
         let in_use = self.validation.pipe_ack().unwrap_or(0).max(flight).min(self.cwnd);
@@ -203,6 +292,9 @@ impl Cc {
     /// Recovery is over, with SND.UNA and SND.NXT.
     pub fn on_recovered(&mut self, una: SeqNum, nxt: SeqNum) {
         self.validation.forget(una, nxt);
+        if let Algorithm::Bbr(b) = &mut self.algorithm {
+            self.cwnd = b.on_recovered(self.cwnd);
+        }
     }
 
     /// The retransmission timer expired. `first`: for the first time in a series, so that ssthresh is set.
@@ -210,8 +302,10 @@ impl Cc {
         if first {
             self.on_congestion(flight);
         }
-        if let Algorithm::Cubic(c) = &mut self.algorithm {
-            c.on_rto();
+        match &mut self.algorithm {
+            Algorithm::Cubic(c) => c.on_rto(),
+            Algorithm::Bbr(b) => b.on_rto(self.cwnd),
+            _ => {}
         }
         //= RFC 5681 section 3.1
         self.cwnd = self.smss;
@@ -231,7 +325,10 @@ impl Cc {
         //= RFC 9438 section 4.9.2
         self.cwnd = self.cwnd.max(saved.cwnd);
         self.ssthresh = self.ssthresh.max(saved.ssthresh);
-        self.algorithm = saved.algorithm;
+        match (&mut self.algorithm, saved.algorithm) {
+            (Algorithm::Bbr(b), Algorithm::Bbr(before)) => b.on_spurious(&before),
+            (now, before) => *now = before,
+        }
     }
 
     /// The handshake lost a SYN or SYN-ACK: an initial window of one segment.
@@ -242,6 +339,9 @@ impl Cc {
 
     /// Nothing was sent for `idle` ns, longer than the `rto`; now something is.
     pub fn on_idle(&mut self, mode: IdleRestart, idle: u64, rto: u64) {
+        if self.is_model_based() {
+            return;
+        }
         if mode == IdleRestart::Keep {
             for _ in 0..(idle / NVP_NS).min(32) {
                 self.end_non_validated_period();
@@ -258,6 +358,13 @@ impl Cc {
         self.cwnd = (self.cwnd >> halvings).max(restart);
         if let Algorithm::Cubic(c) = &mut self.algorithm {
             c.stop_stage();
+        }
+    }
+
+    /// The application begins to send again, after it was the limit and everything was acknowledged.
+    pub fn on_transmit_start(&mut self, now: Instant) {
+        if let Algorithm::Bbr(b) = &mut self.algorithm {
+            b.on_idle_restart(now);
         }
     }
 

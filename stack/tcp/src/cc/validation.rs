@@ -8,7 +8,7 @@ use crate::time::{Instant, MS};
 /// pipeACK is "undefined": section 4.2.
 const UNDEFINED: u32 = u32::MAX;
 
-/// Rounds, and what was acknowledged in them. 28 bytes, in every connection: times are in ms.
+/// Rounds, and what was acknowledged in them. 24 bytes, in every connection: times are in ms.
 #[derive(Clone, Debug)]
 pub(super) struct Validation {
     /// The current round ends when this is acknowledged.
@@ -18,8 +18,8 @@ pub(super) struct Validation {
     /// Largest pipeACK samples of this sampling period, and of the one before.
     pipe_ack: [u32; 2],
     period_start_ms: u32,
-    /// When the non-validated phase began, `None` in the validated one.
-    not_valid_since_ms: Option<u32>,
+    /// When the non-validated phase began; 0: this is the validated one.
+    not_valid_since_ms: u32,
 }
 
 impl Validation {
@@ -29,7 +29,7 @@ impl Validation {
             round_start: SeqNum(0),
             pipe_ack: [UNDEFINED; 2],
             period_start_ms: 0,
-            not_valid_since_ms: None,
+            not_valid_since_ms: 0,
         }
     }
 
@@ -88,15 +88,15 @@ impl Validation {
     /// the next such period begins.
     pub fn note_phase(&mut self, valid: bool, now: Instant) -> bool {
         if valid {
-            self.not_valid_since_ms = None;
+            self.not_valid_since_ms = 0;
             return false;
         }
-        let since_ms = *self.not_valid_since_ms.get_or_insert(ms(now));
-        if (ms(now).wrapping_sub(since_ms) as u64) < NVP_NS / MS {
+        let began = self.not_valid_since_ms == 0;
+        if !began && (ms(now).wrapping_sub(self.not_valid_since_ms) as u64) < NVP_NS / MS {
             return false;
         }
-        self.not_valid_since_ms = Some(ms(now));
-        true
+        self.not_valid_since_ms = ms(now).max(1);
+        !began
     }
 
     /// After a recovery nothing is known (section 4.2), and a new round begins.
@@ -104,7 +104,7 @@ impl Validation {
         self.round_start = una;
         self.round_end = nxt;
         self.pipe_ack = [UNDEFINED; 2];
-        self.not_valid_since_ms = None;
+        self.not_valid_since_ms = 0;
     }
 }
 
