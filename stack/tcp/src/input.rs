@@ -4,7 +4,8 @@ use linerate_frame::Frame;
 use linerate_wire::tcp::TcpFlags;
 
 use crate::limits::{
-    BULK_SEGS, CHALLENGE_ACK_INTERVAL_NS, STRETCH_ACK_NS, STRETCH_ACK_SEGS, TIME_WAIT_NS, TS_RECENT_AGE_NS,
+    BULK_SEGS, CHALLENGE_ACK_INTERVAL_NS, OOO_SEG_BYTES, OOO_SEGS, STRETCH_ACK_NS, STRETCH_ACK_SEGS,
+    TIME_WAIT_NS, TS_RECENT_AGE_NS,
 };
 use crate::rcv::Chunk;
 use crate::reassembly::Inserted;
@@ -357,8 +358,9 @@ impl Tcb {
         env.counters.ooo_segs += 1;
         let (len, short) = (frame.len() as u32, env.short_of_frames);
         let chunk = Chunk::keep(frame, env.pool, short);
+        let most = OOO_SEGS.max(self.rcv_buf as usize / OOO_SEG_BYTES);
         let ooo = self.ooo.get_or_insert_default();
-        let drop = match ooo.insert(env.pool, seq, chunk) {
+        let drop = match ooo.insert(env.pool, seq, chunk, most) {
             Inserted::Range(start, end) => {
                 ooo.sack.add(start, end);
                 None

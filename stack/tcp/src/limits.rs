@@ -109,8 +109,10 @@ pub const TS_RECENT_AGE_NS: u64 = 24 * 24 * 3600 * SEC;
 /// global one is a side channel, CVE-2016-5696). Linux's tcp_invalid_ratelimit.
 pub const CHALLENGE_ACK_INTERVAL_NS: u64 = 500 * MS;
 
-/// Out-of-order segments that one connection keeps: a quarter of the largest window in 1448-byte segments.
-pub const OOO_SEGS_MAX: usize = 1024;
+/// Out-of-order segments that one connection keeps, at least ...
+pub const OOO_SEGS: usize = 1024;
+/// ... and one more for so many bytes of its receive buffer: a window of full segments behind one hole is not refused.
+pub const OOO_SEG_BYTES: usize = 1024;
 /// Ranges remembered for SACK blocks: RFC 2018 allows 4, 3 beside timestamps.
 pub const SACK_RANGES: usize = 4;
 

@@ -1,10 +1,9 @@
 //! Segments beyond RCV.NXT, in order of their sequence numbers (RFC 9293 SHLD-31), without overlaps.
 
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 
 use linerate_frame::Pool;
 
-use crate::limits::OOO_SEGS_MAX;
 use crate::rcv::Chunk;
 use crate::sack::SackRanges;
 use crate::seq::SeqNum;
@@ -25,7 +24,9 @@ impl Ooo {
 /// is nothing, and no `Reassembly`.
 #[derive(Debug, Default)]
 pub(crate) struct Reassembly {
-    segs: Vec<Ooo>,
+    segs: VecDeque<Ooo>,
+    /// The contiguous range that grew last.
+    run: (SeqNum, SeqNum),
     pub sack: SackRanges,
     /// Where the peer's FIN stands, if it came out of order.
     pub fin_at: Option<SeqNum>,
@@ -52,14 +53,9 @@ impl Reassembly {
         self.segs.iter().map(|s| s.chunk.frames()).sum()
     }
 
-    /// Keeps what is new of `chunk`, which starts at `seq`.
-    pub fn insert(&mut self, pool: &mut Pool, mut seq: SeqNum, mut chunk: Chunk) -> Inserted {
-        // In-flight data mostly arrives in order behind one hole: look from the back.
-        let mut at = self.segs.len();
-        while at > 0 && self.segs[at - 1].seq.after(seq) {
-            at -= 1;
-        }
-        at = at.saturating_sub(1);
+    /// Keeps what is new of `chunk`, which starts at `seq`. `most`: segments held at most.
+    pub fn insert(&mut self, pool: &mut Pool, mut seq: SeqNum, mut chunk: Chunk, most: usize) -> Inserted {
+        let mut at = self.segs.partition_point(|s| s.seq.at_or_before(seq)).saturating_sub(1);
         while at < self.segs.len() && self.segs[at].seq.at_or_before(seq) {
             let overlap = self.segs[at].end().since(seq) as usize;
             if overlap >= chunk.len() {
@@ -73,7 +69,9 @@ impl Reassembly {
         let mut end = seq + chunk.len() as u32;
         while at < self.segs.len() && self.segs[at].seq.before(end) {
             if self.segs[at].end().at_or_before(end) {
-                self.segs.remove(at).chunk.free(pool);
+                if let Some(s) = self.segs.remove(at) {
+                    s.chunk.free(pool);
+                }
             } else {
                 end = self.segs[at].seq;
                 chunk.truncate(end.since(seq) as usize);
@@ -83,11 +81,16 @@ impl Reassembly {
             chunk.free(pool);
             return Inserted::Duplicate;
         }
-        if self.segs.len() >= OOO_SEGS_MAX {
+        if self.segs.len() >= most {
             chunk.free(pool);
             return Inserted::Full;
         }
         self.segs.insert(at, Ooo { seq, chunk });
+        if self.segs.len() == at + 1 && self.run.1 == seq {
+            // Behind one hole nearly all arrives in order: the range grows.
+            self.run.1 = end;
+            return Inserted::Range(self.run.0, end);
+        }
         let (mut lo, mut hi) = (at, at);
         while lo > 0 && self.segs[lo - 1].end() == self.segs[lo].seq {
             lo -= 1;
@@ -95,16 +98,17 @@ impl Reassembly {
         while hi + 1 < self.segs.len() && self.segs[hi].end() == self.segs[hi + 1].seq {
             hi += 1;
         }
-        Inserted::Range(self.segs[lo].seq, self.segs[hi].end())
+        self.run = (self.segs[lo].seq, self.segs[hi].end());
+        Inserted::Range(self.run.0, self.run.1)
     }
 
     /// The next chunk that starts at or before `rcv_nxt`, cut to what is new.
     pub fn pop_ready(&mut self, pool: &mut Pool, rcv_nxt: SeqNum) -> Option<Chunk> {
         loop {
-            if self.segs.first()?.seq.after(rcv_nxt) {
+            if self.segs.front()?.seq.after(rcv_nxt) {
                 return None;
             }
-            let mut s = self.segs.remove(0);
+            let mut s = self.segs.pop_front()?;
             s.chunk.advance(rcv_nxt.since(s.seq) as usize);
             if s.chunk.len() > 0 {
                 return Some(s.chunk);
@@ -149,7 +153,7 @@ mod tests {
                 pool.set_range(&mut f, 128, len as usize);
                 let was = have[from as usize..(from + len) as usize].iter().all(|h| *h);
                 have[from as usize..(from + len) as usize].fill(true);
-                match r.insert(&mut pool, base + from, Chunk::Frame(f)) {
+                match r.insert(&mut pool, base + from, Chunk::Frame(f), 64) {
                     Inserted::Duplicate => assert!(was),
                     Inserted::Range(a, b) => {
                         assert!(!was);
