@@ -395,6 +395,10 @@ impl Stack {
             conn.ready = true;
             self.ready.push_back(FlowId { slot, generation: conn.generation });
         }
+        if state == State::Closed {
+            self.flows.unlink(slot);
+        }
+        let Some(conn) = &self.flows.conns[slot as usize] else { return };
         arm(&mut self.wheel, slot, conn.tcb.next_deadline());
         arm_trim(&mut self.wheel, slot, &conn.tcb, now);
     }

@@ -86,7 +86,7 @@ impl Tcb {
             recover: o.iss,
             dup_acks: 0,
             head_due: false,
-            rack: Rack::default(),
+            rack: Rack::new(o.iss),
             last_sent_at: now,
             retries: 0,
             cwnd_limited: false,

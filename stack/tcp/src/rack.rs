@@ -49,6 +49,11 @@ impl Echo {
 }
 
 impl Rack {
+    /// Of a connection whose sequence numbers begin at `iss`: what is before and after is known only from there.
+    pub fn new(iss: SeqNum) -> Self {
+        Self { fack: iss, end_seq: iss, ..Self::default() }
+    }
+
     /// Steps 2 and 3 for a segment that was just delivered (acked or SACKed). Returns whether it showed reordering.
     #[inline]
     pub fn delivered(&mut self, seg: &TxSeg, now: Instant, min_rtt: u64, echo: Echo) -> bool {

@@ -134,6 +134,13 @@ impl Flows {
         FlowId { slot, generation }
     }
 
+    /// A connection that is over for the peer: its addresses and ports are free, whoever holds it still.
+    pub fn unlink(&mut self, slot: u32) {
+        if let Some(key) = self.conns[slot as usize].as_ref().map(|c| c.key) {
+            self.remove_slot(&key, slot);
+        }
+    }
+
     pub fn remove(&mut self, slot: u32) -> Conn {
         let conn = self.conns[slot as usize].take().expect("slot is occupied");
         self.remove_slot(&conn.key, slot);
