@@ -77,6 +77,14 @@ fn same(what: &str, expected: impl ToString, got: impl ToString) -> Result<(), W
 
 impl World {
     pub fn statement(&mut self, verb: &str, c: usize, args: &mut Args) -> Result<(), Wrong> {
+        const ACTS: [&str; 11] = [
+            "in", "in-icmp", "in-raw", "connect", "accept", "write", "read", "shutdown", "close", "abort",
+            "set",
+        ];
+        if ACTS.contains(&verb) && !self.burst {
+            // What the last act caused is told before the next.
+            self.none()?;
+        }
         match verb {
             "in" => self.segment_in(c, args),
             "out" => self.segment_out(c, args),

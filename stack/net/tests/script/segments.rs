@@ -269,8 +269,12 @@ fn fixed_fields(t: &Tcp, args: &mut Args, got: &str) -> Result<(), Wrong> {
     {
         return wrong(format!("dscp={} ecn={}", tos >> 2, tos & 3), format!("{got} tos={:#x}", t.ip.tos));
     }
-    if args.word("nodf") == t.ip.df && t.ip.src.is_ipv4() && t.ip.df {
-        return wrong("no DF bit", got);
+    for (key, addr) in [("from", t.ip.src), ("to", t.ip.dst)] {
+        if let Some(a) = args.value(key)
+            && a != addr.to_string()
+        {
+            return wrong(format!("{key}={a}"), format!("{got} {key}={addr}"));
+        }
     }
     if args.word("df") && !t.ip.df {
         return wrong("the DF bit", got);
