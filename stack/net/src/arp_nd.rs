@@ -284,6 +284,11 @@ impl Stack {
         let (IpAddr::V6(src), IpAddr::V6(dst)) = (net.src, net.dst) else {
             return self.drop_frame(frame, DropReason::NdInvalid);
         };
+        // A fragment header hides what is asked from those who watch the link.
+        //= RFC 6980 section 5
+        if net.fragment.is_some() {
+            return self.drop_frame(frame, DropReason::NdInvalid);
+        }
         let reply = self.nd_reply(&frame, parsed, net.ttl, src, dst, now);
         self.pool.free(frame);
         let (Ok(reply), Link::Ethernet(mac)) = (reply, self.link) else {

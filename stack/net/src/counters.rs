@@ -48,6 +48,12 @@ counters! {
     arp_in,
     /// ARP packets sent.
     arp_out,
+    /// Fragments taken for reassembly.
+    frags_in,
+    /// Fragments sent.
+    frags_out,
+    /// Datagrams that became whole.
+    reassembled,
     /// ICMP and ICMPv6 messages received with a good checksum (neighbour discovery included).
     icmp_in,
     /// ICMP and ICMPv6 messages sent (neighbour discovery included).

@@ -50,8 +50,24 @@ reasons! {
     CsumIpv4 = "csum_ipv4",
     /// TCP, UDP or ICMP checksum is wrong, or UDP over IPv6 has none (RFC 8200 8.1).
     CsumL4 = "csum_l4",
-    /// A fragment, which is not reassembled yet.
-    FragUnsupported = "frag_unsupported",
+    /// An IPv4 packet whose route its sender prescribes (RFC 7126 4.3).
+    SourceRouted = "source_routed",
+    /// An IPv6 option that we don't know and may not skip (RFC 8200 4.2).
+    Ipv6Option = "ipv6_option",
+    /// A routing header with segments left (RFC 8200 4.4, RFC 5095).
+    Ipv6Routing = "ipv6_routing",
+    /// A fragment of a length or offset that can't be (RFC 791 3.2, RFC 8200 4.5, RFC 7112).
+    FragInvalid = "frag_invalid",
+    /// A fragment that overlaps or contradicts another, or of a datagram lost by such a one (RFC 5722).
+    FragOverlap = "frag_overlap",
+    /// A fragment of a source that holds its share already, or of a datagram in too many pieces.
+    FragLimit = "frag_limit",
+    /// A datagram under way that made room for younger ones.
+    FragMemory = "frag_memory",
+    /// A datagram that did not become whole in time.
+    FragTimeout = "frag_timeout",
+    /// A datagram that became whole and is too large for its protocol.
+    FragTooLarge = "frag_too_large",
     /// TCP sent to a broadcast or multicast address (RFC 9293 3.9.2.3, MUST-57).
     BroadcastTcp = "broadcast_tcp",
     /// A SYN for a port that nobody listens on (answered by RST).

@@ -24,14 +24,18 @@ pub(crate) struct Path {
     neigh_generation: u32,
     /// Of routes and path MTUs together; compared as a connection's environment is made.
     pub path_generation: u32,
-    /// The path's MTU is below what we go down to: packets leave without DF.
-    pub may_fragment: bool,
+    /// IPv6 flow label in the low 20 bits, and [`MAY_FRAGMENT`].
+    label_flags: u32,
 }
+
+/// The path's MTU is below what we go down to: packets leave without DF.
+const MAY_FRAGMENT: u32 = 1 << 31;
 
 impl Path {
     /// Looked up again with the next packet.
-    pub fn renew(generation: u32, may_fragment: bool) -> Self {
-        Self { mac: None, neigh_generation: 0, path_generation: generation, may_fragment }
+    pub fn renew(generation: u32, flow_label: u32, may_fragment: bool) -> Self {
+        let label_flags = flow_label | if may_fragment { MAY_FRAGMENT } else { 0 };
+        Self { mac: None, neigh_generation: 0, path_generation: generation, label_flags }
     }
 }
 
@@ -53,7 +57,7 @@ pub(crate) struct Egress<'a> {
 }
 
 /// Where a packet is to go on the link.
-enum Hop {
+pub(crate) enum Hop {
     /// Straight out: no link layer, or the neighbour's address.
     Raw,
     Mac(MacAddr),
@@ -93,8 +97,9 @@ impl Egress<'_> {
         let key = &self.key;
         p.tcp(&tcp_emit(key, segment), key.local, key.remote, Some(sum)).ok()?;
         *self.ip_id = self.ip_id.wrapping_add(1);
-        let df = !self.path.may_fragment;
-        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, df, 0).ok()?;
+        let df = self.path.label_flags & MAY_FRAGMENT == 0;
+        let label = self.path.label_flags;
+        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, df, label).ok()?;
         if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
             p.eth(src, *dst, None).ok()?;
         }
@@ -211,7 +216,13 @@ impl Egress<'_> {
 }
 
 /// Where packets of this flow go. Of several gateways each flow has its own, as long as that one answers.
-fn next_hop(link: Link, routes: &RouteTable, neigh: &mut NeighTable, key: &FlowKey, now: Instant) -> Hop {
+pub(crate) fn next_hop(
+    link: Link,
+    routes: &RouteTable,
+    neigh: &mut NeighTable,
+    key: &FlowKey,
+    now: Instant,
+) -> Hop {
     if link == Link::RawIp {
         return Hop::Raw;
     }
@@ -251,41 +262,6 @@ fn tcp_emit<'a>(key: &FlowKey, s: &'a Segment) -> linerate_wire::TcpEmit<'a> {
 }
 
 impl Stack {
-    /// Sends an IP packet that is not a connection's: `frame` holds the L4 message (its range), with headroom.
-    pub(crate) fn send_ip(
-        &mut self,
-        mut frame: Frame,
-        src: IpAddr,
-        dst: IpAddr,
-        protocol: u8,
-        ttl: u8,
-        now: Instant,
-    ) {
-        let key = FlowKey { local: src, remote: dst, local_port: 0, remote_port: 0 };
-        let hop = next_hop(self.link, &self.routes, &mut self.neigh, &key, now);
-        self.ip_id = self.ip_id.wrapping_add(1);
-        let (at, len, id) = (frame.start(), frame.len(), self.ip_id);
-        let pushed = self.pool.writable(&mut frame).and_then(|chunk| {
-            let mut p = Push::new(chunk, at, at + len);
-            p.ip(src, dst, protocol, ttl, 0, id, true, 0).ok()?;
-            if let (Link::Ethernet(mac), Hop::Mac(to)) = (self.link, &hop) {
-                p.eth(mac, *to, None).ok()?;
-            }
-            Some(p.start())
-        });
-        let Some(start) = pushed else { return self.drop_frame(frame, DropReason::TxRefused) };
-        self.pool.set_range(&mut frame, start, at + len - start);
-        match hop {
-            Hop::Raw | Hop::Mac(_) => self.transmit(frame),
-            Hop::Pending(ip) => {
-                if let Err(dropped) = self.neigh.enqueue(ip, frame) {
-                    self.drop_frame(dropped, DropReason::NeighQueueFull);
-                }
-            }
-            Hop::Nowhere(reason) => self.drop_frame(frame, reason),
-        }
-    }
-
     /// A complete link-layer frame leaves.
     pub(crate) fn transmit(&mut self, frame: Frame) {
         if self.batch.room() == 0 {

@@ -1,17 +1,19 @@
 //! ICMP and ICMPv6: echo, and the errors that a host owes.
 
-use core::net::IpAddr;
+use alloc::vec::Vec;
 
-use linerate_frame::{Frame, HEADROOM_BYTES};
+use linerate_frame::Frame;
 use linerate_tcp::Instant;
 use linerate_tcp::time::SEC;
-use linerate_wire::parse::{NetInfo, Parsed, parse_quoted};
-use linerate_wire::{icmpv4, icmpv6, mld, nd, protocol};
+use linerate_wire::parse::{Kind, NetInfo, Parsed, parse_quoted};
+use linerate_wire::{CsumStatus, icmpv4, icmpv6, ipv4, ipv6, mld, nd, protocol, verify_l4};
 
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
+use crate::icmp_out::{Original, Owed};
 use crate::ingress::Ingress;
-use crate::limits::{ICMP_ERRORS_BURST, ICMP_ERRORS_PER_SEC, TTL};
+use crate::ip_out::IpOut;
+use crate::limits::{ICMP_ERRORS_BURST, ICMP_ERRORS_PER_SEC};
 use crate::stack::Stack;
 
 /// A token bucket for errors: RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f).
@@ -144,60 +146,67 @@ impl Stack {
         }
         self.pool.set_range(&mut frame, at, len);
         self.counters.icmp_out += 1;
-        self.send_ip(frame, net.dst, net.src, net.protocol, TTL, now);
+        let out = self.echo_out(net);
+        if fits(&out, len) {
+            return self.send_ip(frame, &out, now);
+        }
+        let l4: Vec<u8> = self.pool.bytes(&frame).into();
+        self.pool.free(frame);
+        self.send_echo(&out, &l4, now);
+    }
+
+    /// RFC 1122 section 3.2.2: a reply has the type of service of its request.
+    fn echo_out(&self, net: &NetInfo) -> IpOut {
+        IpOut { tos: net.tos & !3, ..self.ip_out(net.dst, net.src, net.protocol) }
+    }
+
+    fn send_echo(&mut self, out: &IpOut, l4: &[u8], now: Instant) {
+        if self.send_message(out, &[], l4, now).is_err() {
+            self.counters.drop(DropReason::NoFrame);
+        }
+    }
+
+    /// A datagram that came in fragments and fits no frame.
+    pub(crate) fn deliver_large(&mut self, packet: Vec<u8>, parsed: &Parsed, net: &NetInfo, now: Instant) {
+        let l4 = parsed.l4(&packet);
+        if verify_l4(net.src, net.dst, net.protocol, l4) != CsumStatus::Good {
+            return self.counters.drop(DropReason::CsumL4);
+        }
+        let turn_round = match (net.protocol, parsed.kind) {
+            (protocol::ICMP, Kind::Ipv4) => icmpv4::echo_reply_in_place,
+            (protocol::ICMPV6, Kind::Ipv6) => icmpv6::echo_reply_in_place,
+            (protocol::UDP, _) => {
+                self.counters.udp_in += 1;
+                let l4_at = parsed.l4_off as usize;
+                let limited = self.owe(Owed::PortUnreachable, Original::Bytes(&packet), net, l4_at, now);
+                return self.counters.drop(limited.unwrap_or(DropReason::UdpNoSocket));
+            }
+            _ => return self.counters.drop(DropReason::FragTooLarge),
+        };
+        self.counters.icmp_in += 1;
+        let mut l4: Vec<u8> = l4.into();
+        if !self.addrs.is_local(net.dst) || !turn_round(&mut l4) {
+            return self.counters.drop(DropReason::IcmpUnhandled);
+        }
+        self.counters.icmp_out += 1;
+        let out = self.echo_out(net);
+        self.send_echo(&out, &l4, now);
     }
 
     /// UDP has no sockets yet: port unreachable (RFC 1122 section 4.1.3.1).
-    pub(crate) fn udp_in(&mut self, frame: Frame, parsed: &Parsed, net: &NetInfo, now: Instant) {
+    pub(crate) fn udp_in(&mut self, frame: Frame, parsed: &Parsed, net: &NetInfo, now: Instant) -> Ingress {
         if linerate_wire::parse_udp(parsed.l4(self.pool.bytes(&frame))).is_err() {
-            return self.drop_frame(frame, DropReason::ParseUdp);
+            return self.dropped(frame, DropReason::ParseUdp);
         }
         if !self.l4_sum_ok(&frame, parsed, net) {
-            return self.drop_frame(frame, DropReason::CsumL4);
+            return self.dropped(frame, DropReason::CsumL4);
         }
-        let why = self.port_unreachable(&frame, parsed, net, now);
-        self.drop_frame(frame, why);
+        self.reported(frame, parsed, net, Owed::PortUnreachable, DropReason::UdpNoSocket, now)
     }
+}
 
-    /// Never about a broadcast, multicast or martian (RFC 1122 section 3.2.2), and not faster than the limit.
-    fn port_unreachable(
-        &mut self,
-        frame: &Frame,
-        parsed: &Parsed,
-        net: &NetInfo,
-        now: Instant,
-    ) -> DropReason {
-        if !self.addrs.is_local(net.dst) {
-            return DropReason::UdpNoSocket;
-        }
-        if !self.icmp_limit.allow(now) {
-            return DropReason::IcmpRateLimited;
-        }
-        let Some(mut reply) = self.pool.alloc() else {
-            self.counters.drop(DropReason::NoFrame);
-            return DropReason::UdpNoSocket;
-        };
-        let at = HEADROOM_BYTES as usize;
-        let end = parsed.end as usize;
-        let Some(chunk) = self.pool.writable(&mut reply) else {
-            unreachable!("a fresh frame is not transmitting")
-        };
-        let original = &self.pool.bytes(frame)[parsed.l3_off as usize..end];
-        let (len, protocol) = match (net.dst, net.src) {
-            (IpAddr::V6(us), IpAddr::V6(them)) => {
-                let error = icmpv6::Icmpv6Error::DestUnreachable { code: icmpv6::CODE_PORT };
-                (icmpv6::emit_error(error, original, us, them, &mut chunk[at..]), protocol::ICMPV6)
-            }
-            _ => {
-                let error = icmpv4::Icmpv4Error::DestUnreachable { code: icmpv4::CODE_PORT };
-                (icmpv4::emit_error(error, original, &mut chunk[at..]), protocol::ICMP)
-            }
-        };
-        self.pool.set_range(&mut reply, at, len);
-        self.counters.icmp_out += 1;
-        self.send_ip(reply, net.dst, net.src, protocol, TTL, now);
-        DropReason::UdpNoSocket
-    }
+fn fits(out: &IpOut, len: usize) -> bool {
+    len + if out.dst.is_ipv4() { ipv4::HEADER_LEN } else { ipv6::HEADER_LEN } <= out.mtu.into()
 }
 
 #[cfg(test)]

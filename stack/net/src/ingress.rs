@@ -40,10 +40,7 @@ impl Stack {
         };
         match parsed {
             Ok(parsed) => self.ingress_parsed(frame, parsed, false, now),
-            Err(e) => {
-                self.drop_frame(frame, parse_drop(e));
-                Ingress::Done
-            }
+            Err(e) => self.unparsable(frame, e, now),
         }
     }
 
@@ -76,19 +73,33 @@ impl Stack {
             self.drop_frame(frame, reason);
             return Ingress::Done;
         }
-        match net.protocol {
-            protocol::TCP => return self.tcp_in(frame, parsed, net, handed, now),
-            protocol::ICMP if parsed.kind == Kind::Ipv4 => {
-                return self.icmpv4_in(frame, parsed, &net, handed, now);
-            }
-            protocol::ICMPV6 if parsed.kind == Kind::Ipv6 => {
-                return self.icmpv6_in(frame, parsed, &net, handed, now);
-            }
-            protocol::IGMP if parsed.kind == Kind::Ipv4 => self.igmp_in(frame, &parsed, &net, now),
-            protocol::UDP => self.udp_in(frame, &parsed, &net, now),
-            _ => self.drop_frame(frame, DropReason::ProtocolUnknown),
+        if net.has_options || net.fragment.is_some() {
+            return self.ip_slow(frame, parsed, net, handed, now);
         }
-        Ingress::Done
+        self.deliver(frame, parsed, net, handed, now)
+    }
+
+    /// A whole packet goes to its protocol.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        frame: Frame,
+        parsed: Parsed,
+        net: NetInfo,
+        handed: bool,
+        now: Instant,
+    ) -> Ingress {
+        match net.protocol {
+            protocol::TCP => self.tcp_in(frame, parsed, net, handed, now),
+            protocol::ICMP if parsed.kind == Kind::Ipv4 => self.icmpv4_in(frame, parsed, &net, handed, now),
+            protocol::ICMPV6 if parsed.kind == Kind::Ipv6 => self.icmpv6_in(frame, parsed, &net, handed, now),
+            protocol::IGMP if parsed.kind == Kind::Ipv4 => {
+                self.igmp_in(frame, &parsed, &net, now);
+                Ingress::Done
+            }
+            protocol::UDP => self.udp_in(frame, &parsed, &net, now),
+            _ => self.unknown_protocol(frame, &parsed, &net, now),
+        }
     }
 
     /// What IP itself refuses.
@@ -102,11 +113,9 @@ impl Stack {
             return Some(DropReason::NotLocal);
         }
         // RFC 1122 section 3.3.6: what came by link-layer broadcast must be addressed to all by IP, too.
-        if parsed.l2.dst[0] & 1 == 1 && self.link != Link::RawIp && self.addrs.is_local(net.dst) {
-            return Some(DropReason::NotLocal);
-        }
-        // An atomic fragment is a whole packet (RFC 6946).
-        net.fragment.is_some_and(|f| !f.is_atomic()).then_some(DropReason::FragUnsupported)
+        let unicast_by_broadcast =
+            parsed.l2.dst[0] & 1 == 1 && self.link != Link::RawIp && self.addrs.is_local(net.dst);
+        unicast_by_broadcast.then_some(DropReason::NotLocal)
     }
 
     fn is_group_of_ours(&self, dst: IpAddr) -> bool {
@@ -137,7 +146,7 @@ fn is_dad(net: &NetInfo) -> bool {
     net.src.is_unspecified() && net.src.is_ipv6() && net.protocol == protocol::ICMPV6
 }
 
-fn parse_drop(e: ParseError) -> DropReason {
+pub(crate) fn parse_drop(e: ParseError) -> DropReason {
     use ParseError as E;
     match e {
         E::TooShort | E::VlanTruncated => DropReason::ParseEthernet,

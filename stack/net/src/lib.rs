@@ -15,12 +15,17 @@ mod arp_nd;
 pub mod flow;
 mod icmp;
 mod icmp_error;
+mod icmp_out;
 pub mod ingress;
+mod ip_in;
+mod reassembly;
 mod tcp_in;
 
 pub mod sock;
 
 pub mod egress;
+mod ip_id;
+mod ip_out;
 
 pub mod addr;
 pub mod auto;

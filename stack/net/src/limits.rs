@@ -36,6 +36,27 @@ pub const PMTU_MIN_V6: u16 = 1280;
 /// Destinations whose MTU is remembered: 4096 entries of some 64 bytes; the oldest goes first.
 pub const PMTU_ENTRIES_MAX: usize = 4096;
 
+/// Fragments of IPv4 datagrams wait this long for the rest: Linux's 30 s; RFC 1122 section 3.3.2 says 60 to 120, but at
+/// today's rates the 16 bits of identification come round sooner (RFC 4963).
+pub const FRAG_TIMEOUT_V4_NS: u64 = 30 * linerate_tcp::time::SEC;
+/// The same for IPv6: RFC 8200 section 4.5.
+pub const FRAG_TIMEOUT_V6_NS: u64 = 60 * linerate_tcp::time::SEC;
+/// Memory that fragments of one family may hold, in bytes, upkeep included: Linux's ipfrag_high_thresh.
+pub const FRAG_BYTES_MAX: usize = 4 << 20;
+/// One source holds at most this part of it: 512 KiB, eight datagrams of the largest size.
+pub const FRAG_SOURCE_SHARE: usize = 8;
+/// Datagrams under way at most, of one family.
+pub const FRAG_QUEUES_MAX: usize = 8192;
+/// Pieces of one datagram at most: 64 KiB in pieces of 256 bytes; no link has an MTU that needs more.
+pub const FRAG_PIECES_MAX: usize = 256;
+/// What a piece costs beside its bytes: entry and allocation.
+pub const FRAG_PIECE_OVERHEAD: usize = 64;
+/// What a datagram under way costs beside its pieces: entries in three tables, and the queue.
+pub const FRAG_QUEUE_OVERHEAD: usize = 384;
+/// Counters for the identification of packets that may be fragmented, by a hash of their addresses (Linux has 2048 to
+/// 262,144): 8 KiB a core.
+pub const IP_ID_COUNTERS: usize = 2048;
+
 /// Ethernet, IP and TCP headers without options: what the MTU loses to fixed headers, IPv4 (RFC 9293 MUST-67).
 pub const IPV4_TCP_HEADER_BYTES: u16 = 40;
 /// The same for IPv6.

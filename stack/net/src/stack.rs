@@ -21,12 +21,14 @@ use crate::flow::lookup::{Conn, Flows};
 use crate::flow::owner::Owners;
 use crate::flow::{FlowId, ListenerId};
 use crate::icmp::RateLimit;
+use crate::ip_id::IpIds;
 use crate::limits::{
-    IPV4_TCP_HEADER_BYTES, IPV6_TCP_HEADER_BYTES, MTU_MIN, SEND_RESERVE_SHIFT, SHORT_OF_FRAMES_SHIFT,
-    TRIM_AFTER_NS,
+    FRAG_TIMEOUT_V4_NS, FRAG_TIMEOUT_V6_NS, IPV4_TCP_HEADER_BYTES, IPV6_TCP_HEADER_BYTES, MTU_MIN,
+    SEND_RESERVE_SHIFT, SHORT_OF_FRAMES_SHIFT, TRIM_AFTER_NS,
 };
 use crate::neigh::NeighTable;
 use crate::pmtu::PmtuCache;
+use crate::reassembly::Reassembly;
 use crate::route::{Route, RouteError, RouteTable};
 use crate::wheel::Wheel;
 
@@ -63,6 +65,9 @@ pub struct Stack {
     pub(crate) routes: RouteTable,
     pub(crate) neigh: NeighTable,
     pub(crate) pmtu: PmtuCache,
+    pub(crate) frags_v4: Reassembly,
+    pub(crate) frags_v6: Reassembly,
+    pub(crate) ip_ids: IpIds,
     pub(crate) flows: Flows,
     pub(crate) listeners: Listeners,
     pub(crate) owners: Option<Owners>,
@@ -122,6 +127,9 @@ impl Stack {
             routes,
             neigh: NeighTable::new(cfg.resolver, seed, now.0),
             pmtu: PmtuCache::default(),
+            frags_v4: Reassembly::new(FRAG_TIMEOUT_V4_NS),
+            frags_v6: Reassembly::new(FRAG_TIMEOUT_V6_NS),
+            ip_ids: IpIds::new(HashKey([k1, k0]), seed),
             flows: Flows::new(HashKey([k0, k1])),
             listeners: Listeners::default(),
             owners: None,
@@ -212,6 +220,12 @@ impl Stack {
         conns + self.neigh.frames_held()
     }
 
+    /// What fragments hold: bytes of memory, upkeep included, and datagrams under way.
+    pub fn fragments_held(&self) -> (usize, usize) {
+        let both = [&self.frags_v4, &self.frags_v6];
+        (both.iter().map(|f| f.charged()).sum(), both.iter().map(|f| f.queues()).sum())
+    }
+
     /// Is there work that does not wait for a packet or a timer?
     pub fn has_work(&self) -> bool {
         !self.dirty.is_empty()
@@ -225,7 +239,9 @@ impl Stack {
         let tw = self.flows.next_waiting_deadline().map(|t| t.0);
         let pmtu = self.pmtu.next_deadline().map(|t| t.0);
         let auto = self.auto.as_ref().and_then(|a| a.next_deadline());
-        let next = [self.wheel.next_deadline(), self.neigh.next_deadline(), tw, pmtu, auto];
+        let frags = [&self.frags_v4, &self.frags_v6].map(|f| f.next_deadline().map(|t| t.0));
+        let next =
+            [self.wheel.next_deadline(), self.neigh.next_deadline(), tw, pmtu, auto, frags[0], frags[1]];
         next.into_iter().flatten().min().map(Instant)
     }
 
@@ -238,6 +254,7 @@ impl Stack {
         self.poll_auto(now);
         self.flows.expire_waiting(now);
         self.pmtu.expire(now);
+        self.expire_fragments(now);
     }
 
     fn on_conn_timer(&mut self, slot: u32, now: Instant) {
@@ -327,10 +344,12 @@ impl Stack {
     /// Routes or what is known of path MTUs changed: the connection's MSS follows.
     #[cold]
     fn renew_path(&mut self, slot: u32, generation: u32) {
-        let Some(remote) = self.flows.conns.get_mut(slot as usize).map(|c| c.key.remote) else { return };
+        let Some(key) = self.flows.conns.get_mut(slot as usize).map(|c| c.key) else { return };
+        let remote = key.remote;
         let path = self.path_mtu(remote);
+        let label = self.flow_label(&key);
         let Some(conn) = self.flows.conns.get_mut(slot as usize) else { return };
-        conn.path = Path::renew(generation, path.may_fragment);
+        conn.path = Path::renew(generation, label, path.may_fragment);
         conn.tcb.set_path_mss(path.mtu - tcp_header_bytes(remote));
     }
 

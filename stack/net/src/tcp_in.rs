@@ -197,6 +197,7 @@ impl Stack {
 
     /// A segment of no connection.
     fn reply(&mut self, key: &FlowKey, segment: &Segment, now: Instant) {
+        let label = self.flow_label(key);
         let mut egress = Egress {
             batch: &mut self.batch,
             neigh: &mut self.neigh,
@@ -205,7 +206,7 @@ impl Stack {
             ip_id: &mut self.ip_id,
             link: self.link,
             key: *key,
-            path: &mut Path::default(),
+            path: &mut Path::renew(0, label, false),
             tos: self.tcp_cfg.tos & !3,
             ttl: self.tcp_cfg.ttl.max(1),
             now,

@@ -23,7 +23,10 @@ const BACKLOG: usize = 32;
 const FLOODED: u16 = 83;
 
 /// Reasons that belong to what the stack sends, not to a frame that came in.
-const EGRESS: [DropReason; 7] = [
+const EGRESS: [DropReason; 9] = [
+    // Of fragments that came before.
+    DropReason::FragMemory,
+    DropReason::FragTimeout,
     DropReason::NoRoute,
     DropReason::NeighUnresolved,
     DropReason::NeighQueueFull,
@@ -40,7 +43,8 @@ fn rx_drops(c: &Counters) -> u64 {
 
 /// Every layer that takes a frame in counts it; a frame that TCP or ICMP counts may still be dropped there.
 fn taken(c: &Counters) -> u64 {
-    c.arp_in + c.icmp_in + c.tcp_segs_in + c.udp_in
+    // The last fragment of a datagram is counted as a fragment, then as what the whole is.
+    c.arp_in + c.icmp_in + c.tcp_segs_in + c.udp_in + c.frags_in - c.reassembled
 }
 
 struct Fuzz {
@@ -235,9 +239,15 @@ impl Fuzz {
                     protocol::IPV6_ROUTING,
                     protocol::IPV6_FRAGMENT,
                 ]);
-                let mut header = vec![next, 0, 1, 4, 0, 0, 0, 0];
+                // An option that is to be skipped, dropped, told of; a routing header with or without segments left.
+                let option = self.pick(&[1, 1, 1, 5, 0x45, 0x85, 0xc5]);
+                let mut header = vec![next, 0, option, 4, 0, 0, 0, 0];
                 if this == protocol::IPV6_FRAGMENT {
-                    header = vec![next, 0, 0, self.rng.below(2) as u8, 0, 0, 0, 7];
+                    let offset = self.rng.below(4) as u8 * 8;
+                    header = vec![next, 0, 0, offset | self.rng.below(2) as u8, 0, 0, 0, 7];
+                }
+                if this == protocol::IPV6_ROUTING {
+                    header[2..4].copy_from_slice(&[0, self.rng.below(2) as u8]);
                 }
                 header.extend(&payload);
                 (payload, next) = (header, this);
@@ -256,7 +266,7 @@ impl Fuzz {
                 dont_fragment: false,
                 more_fragments: kind == 0,
                 offset_bytes: if kind == 1 { 16 } else { 0 },
-                options: &[0x94, 4, 0, 0, 1, 1, 1, 0],
+                options: self.pick(&[&[0x94, 4, 0, 0, 1, 1, 1, 0], &[0x83, 7, 4, 10, 0, 0, 9, 0]]),
             };
             return self.build(l4, |p| p.ipv4(&header));
         }
@@ -451,7 +461,11 @@ fn a_million_frames() {
         DropReason::MartianSource,
         DropReason::CsumIpv4,
         DropReason::CsumL4,
-        DropReason::FragUnsupported,
+        DropReason::FragInvalid,
+        DropReason::FragOverlap,
+        DropReason::SourceRouted,
+        DropReason::Ipv6Option,
+        DropReason::Ipv6Routing,
         DropReason::BroadcastTcp,
         DropReason::NoListener,
         DropReason::ListenOverflow,

@@ -174,8 +174,12 @@ pub fn parse_tcp(l4: &[u8]) -> Result<TcpHeader, ParseError> {
     })
 }
 
+/// Bytes of the header at the start of `l4`, options included.
+///
+/// # Errors
+/// `TcpTruncated`, `TcpDataOffset`.
 #[inline(always)]
-pub(crate) fn header_len(l4: &[u8]) -> Result<usize, ParseError> {
+pub fn header_len(l4: &[u8]) -> Result<usize, ParseError> {
     parse_tcp(l4).map(|h| usize::from(h.data_off_bytes))
 }
 
