@@ -204,6 +204,16 @@ impl Stack {
         self.tcb(id).map_or(&[], |t| t.recv(&self.pool))
     }
 
+    /// Copies the oldest unread bytes, as many as `to` has room for; they stay. Returns how many.
+    pub fn peek(&self, id: FlowId, to: &mut [u8]) -> usize {
+        self.tcb(id).map_or(0, |t| t.peek(&self.pool, to))
+    }
+
+    /// The peer has closed its side, and everything before that has come (read or not).
+    pub fn has_fin(&self, id: FlowId) -> bool {
+        self.tcb(id).is_some_and(Tcb::fin_received)
+    }
+
     /// Bytes that can be read.
     pub fn readable(&self, id: FlowId) -> usize {
         self.tcb(id).map_or(0, Tcb::readable)
@@ -232,6 +242,21 @@ impl Stack {
     /// A snapshot of a connection.
     pub fn info(&self, id: FlowId) -> Option<linerate_tcp::info::TcpInfo> {
         self.tcb(id).map(Tcb::info)
+    }
+
+    /// The counts of a connection, if its settings asked for them when it began.
+    pub fn stats(&self, id: FlowId, now: Instant) -> Option<linerate_tcp::stats::Stats> {
+        self.tcb(id)?.stats(now)
+    }
+
+    /// Complete connections of a listener that wait to be accepted.
+    pub fn accept_queue_len(&self, id: ListenerId) -> usize {
+        self.listeners.get(id).map_or(0, |l| l.queue.len())
+    }
+
+    /// TSval that a segment of this connection would carry now.
+    pub fn tsval(&self, id: FlowId, now: Instant) -> Option<u32> {
+        self.tcb(id).map(|t| t.tsval(now))
     }
 
     /// Room for bytes to send.

@@ -18,6 +18,8 @@ use crate::time::{Instant, MS};
 struct Delivery {
     /// Payload bytes newly acknowledged or SACKed.
     bytes: u32,
+    /// The segments that they were.
+    delivered_segs: u32,
     /// RTT of the youngest segment delivered that was sent once, ns.
     rtt: Option<u64>,
     /// Something was SACKed that was not.
@@ -56,6 +58,9 @@ impl Tcb {
         }
         if self.sack_on && !seg.options.sack.is_empty() {
             self.take_sack(seg, &mut d, env);
+        }
+        if let Some(s) = &mut self.stats {
+            s.delivered += d.delivered_segs;
         }
         if acked > 0 && d.rtt.is_none() {
             d.rtt = self.echoed_rtt(seg, env.now);
@@ -151,6 +156,7 @@ impl Tcb {
                 sacked_before += seg.len();
             } else {
                 self.rack.delivered(&seg, env.now, self.rtt.min_rtt, echo);
+                d.delivered_segs += 1;
                 //= RFC 9293 section 3.8.1, MUST-18
                 //= RFC 6298 section 3
                 if !seg.has(EVER_RETRANS) {
@@ -185,6 +191,9 @@ impl Tcb {
             if end.at_or_before(seg.ack) {
                 //= RFC 2883 section 5
                 if Some((start.0, end.0)) == first {
+                    if let Some(s) = &mut self.stats {
+                        s.dsack_dups += 1;
+                    }
                     self.on_dsack(start, end, d);
                 }
                 continue;
@@ -201,6 +210,7 @@ impl Tcb {
                         d.rtt = Some(env.now.since(s.sent_at));
                     }
                     d.bytes += s.len();
+                    d.delivered_segs += 1;
                     d.sacked = true;
                     self.snd.mark(i, SACKED, LOST | RETRANS);
                 }

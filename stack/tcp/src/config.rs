@@ -98,6 +98,10 @@ pub struct TcpConfig {
     /// Time to live, hop limit; 0 is taken as 1.
     //= RFC 9293 section 3.9.2, MUST-49
     pub ttl: u8,
+    /// One challenge ACK per this time at most, ns (RFC 5961 section 7); 0: no limit.
+    pub challenge_ack_interval_ns: u64,
+    /// Keep counts of each connection ([`Stats`](crate::stats::Stats), some 160 bytes of heap).
+    pub stats: bool,
     /// Search for the path's MTU by the fate of segments (RFC 4821).
     pub mtu_probing: MtuProbing,
     /// MSS to fall back to where large segments vanish, and to search upwards from (Linux's tcp_base_mss; in IPv6 at
@@ -159,6 +163,8 @@ impl Default for TcpConfig {
             defer_accept_ns: 0,
             tos: 0,
             ttl: limits::TTL,
+            challenge_ack_interval_ns: limits::CHALLENGE_ACK_INTERVAL_NS,
+            stats: false,
             syn_cookies: SynCookies::Auto,
             mtu_probing: MtuProbing::OnBlackHole,
             mtu_base_mss: limits::MTU_BASE_MSS,

@@ -93,6 +93,9 @@ impl Tcb {
     /// RFC 6298 (5.4) to (5.7), RFC 5681 section 3.1.
     fn on_rto(&mut self, env: &mut Env) {
         env.counters.timeouts += 1;
+        if let Some(s) = &mut self.stats {
+            s.total_rto += 1;
+        }
         let limit = match self.state {
             State::SynSent => env.cfg.syn_retries,
             State::SynReceived => env.cfg.synack_retries,

@@ -4,13 +4,13 @@ use linerate_frame::Frame;
 use linerate_wire::tcp::TcpFlags;
 
 use crate::limits::{
-    BULK_SEGS, CHALLENGE_ACK_INTERVAL_NS, OOO_SEG_BYTES, OOO_SEGS, STRETCH_ACK_NS, STRETCH_ACK_SEGS,
-    TIME_WAIT_NS, TS_RECENT_AGE_NS,
+    BULK_SEGS, OOO_SEG_BYTES, OOO_SEGS, STRETCH_ACK_NS, STRETCH_ACK_SEGS, TIME_WAIT_NS, TS_RECENT_AGE_NS,
 };
 use crate::rcv::Chunk;
 use crate::reassembly::Inserted;
 use crate::segment::{Segment, SegmentIn};
 use crate::tcb::{Env, Events, State, Tcb, TcpError};
+use crate::time::{Instant, coarse, fine};
 use crate::time_wait::TimeWait;
 
 /// Why a segment was not used.
@@ -55,6 +55,9 @@ impl Tcb {
     /// A segment for this connection. `payload` is the frame cut to the payload; it is taken if it is kept, and
     /// else the caller's to free.
     pub fn on_segment(&mut self, seg: &SegmentIn, payload: &mut Option<Frame>, env: &mut Env) -> Disposition {
+        if let Some(s) = &mut self.stats {
+            s.segment_in(seg.payload_len, seg.has(TcpFlags::ACK), env.now);
+        }
         if self.predicted(seg) {
             return self.input_fast(seg, payload, env);
         }
@@ -171,7 +174,7 @@ impl Tcb {
             return (!seg.has(TcpFlags::SYN)).then_some(Disposition::Drop(TcpDrop::Paws));
         };
         let older = (tsval.wrapping_sub(self.ts_recent) as i32) < 0;
-        if older && env.now.since(self.ts_recent_at) < TS_RECENT_AGE_NS {
+        if older && coarse(env.now).wrapping_sub(self.ts_recent_at) < coarse(Instant(TS_RECENT_AGE_NS)) {
             self.ack_out_of_window(seg, env);
             return Some(Disposition::Drop(TcpDrop::Paws));
         }
@@ -185,7 +188,7 @@ impl Tcb {
             && seg.seq.at_or_before(self.last_ack_sent)
         {
             self.ts_recent = tsval;
-            self.ts_recent_at = env.now;
+            self.ts_recent_at = coarse(env.now);
         }
     }
 
@@ -238,8 +241,10 @@ impl Tcb {
     /// RFC 5961 section 7, limited per connection.
     //= RFC 5961 section 7
     pub(crate) fn challenge_ack(&mut self, env: &Env) {
-        if self.challenged_at.0 == 0 || env.now.since(self.challenged_at) >= CHALLENGE_ACK_INTERVAL_NS {
-            self.challenged_at = env.now;
+        let tick = fine(env.now).max(1);
+        let since = tick.wrapping_sub(self.challenged_at);
+        if self.challenged_at == 0 || since >= fine(Instant(env.cfg.challenge_ack_interval_ns)) {
+            self.challenged_at = tick;
             self.ack_now = true;
         }
     }
@@ -356,6 +361,9 @@ impl Tcb {
         self.ack_now = true;
         self.bulk_segs = 0;
         env.counters.ooo_segs += 1;
+        if let Some(s) = &mut self.stats {
+            s.rcv_ooopack += 1;
+        }
         let (len, short) = (frame.len() as u32, env.short_of_frames);
         let chunk = Chunk::keep(frame, env.pool, short);
         let most = OOO_SEGS.max(self.rcv_buf as usize / OOO_SEG_BYTES);

@@ -47,6 +47,7 @@ pub mod time_wait;
 mod user_timeout;
 
 pub mod info;
+pub mod stats;
 
 pub use config::{SynCookies, TcpConfig};
 pub use input::Disposition;

@@ -1,5 +1,7 @@
 //! Opening: RFC 9293 section 3.5, sections 3.10.1 and 3.10.7.2 to .3.
 
+use alloc::boxed::Box;
+
 use linerate_wire::tcp::TcpFlags;
 
 use crate::cc::Cc;
@@ -12,8 +14,9 @@ use crate::rtt::Rtt;
 use crate::segment::{Segment, SegmentIn};
 use crate::seq::SeqNum;
 use crate::snd::SendQueue;
+use crate::stats::Stats;
 use crate::tcb::{Env, Events, Recovery, Rexmit, State, Tcb, TcpError};
-use crate::time::Instant;
+use crate::time::{Instant, coarse};
 
 /// What the addresses of a connection decide.
 #[derive(Clone, Copy, Debug)]
@@ -74,11 +77,11 @@ impl Tcb {
             quickack: cfg.quickack_segs,
             bulk_segs: 0,
             ack_at: Instant::NEVER,
-            challenged_at: Instant(0),
+            challenged_at: 0,
             last_ack_sent: SeqNum(0),
             ts_offset: o.ts_offset,
             ts_recent: 0,
-            ts_recent_at: now,
+            ts_recent_at: coarse(now),
             rtt: Rtt::new(cfg.rto_min_ns),
             cc: Cc::new(cfg.cc, 536),
             mtu_probe: None,
@@ -99,6 +102,7 @@ impl Tcb {
             told_user_timeout: 0,
             keepalive_due: false,
             last_recv_at: now,
+            stats: cfg.stats.then(|| Box::new(Stats::new(now))),
         };
         if !cfg.window_scaling {
             tcb.rcv_buf = tcb.rcv_buf.min(0xffff);
@@ -137,7 +141,7 @@ impl Tcb {
         self.ts_on &= o.timestamps.is_some();
         if let (true, Some((tsval, _))) = (self.ts_on, o.timestamps) {
             self.ts_recent = tsval;
-            self.ts_recent_at = now;
+            self.ts_recent_at = coarse(now);
         }
         match o.wscale {
             //= RFC 7323 section 2.3
@@ -222,6 +226,9 @@ impl Tcb {
         self.cc.start(self.snd_una, env.now);
         self.choose_cc(env.cfg, env.now);
         self.arm_keepalive(env);
+        if let Some(s) = &mut self.stats {
+            s.delivered += 1;
+        }
         self.raise(Events(Events::CONNECTED.0 | Events::WRITABLE.0));
     }
 }

@@ -5,6 +5,7 @@ use linerate_wire::tcp_options::TcpOptions;
 
 use crate::segment::{Segment, Sent, Sink};
 use crate::snd::PSH;
+use crate::stats::Limit;
 use crate::tcb::{Env, Recovery, Rexmit, State, Tcb};
 use crate::time::Instant;
 
@@ -43,6 +44,9 @@ impl Tcb {
         }
         if self.ack_now && self.state != State::SynSent {
             blocked |= self.send_ack(env, sink) == Sent::NotNow;
+        }
+        if self.stats.is_some() {
+            self.note_limit(env.now);
         }
         self.maybe_writable(env.cfg);
         if self.keepalive_due {
@@ -87,6 +91,21 @@ impl Tcb {
         }
         self.note_app_limit();
         self.send_fin_if_due(env, sink)
+    }
+
+    /// What keeps data back, for those who count it.
+    fn note_limit(&mut self, now: Instant) {
+        let next = self.snd.segs.get(self.snd.unsent).map(|s| s.len());
+        let usable = self.snd_wnd.saturating_sub(self.flight());
+        let limit = match next {
+            _ if self.snd.bytes() == 0 => Limit::Idle,
+            Some(len) if len > usable && self.pipe() + len <= self.cc.cwnd => Limit::ReceiveWindow,
+            None if self.wants_room && !self.cwnd_limited => Limit::SendBuffer,
+            _ => Limit::Busy,
+        };
+        if let Some(s) = &mut self.stats {
+            s.limited_by(limit, now);
+        }
     }
 
     /// Bytes in flight as congestion control sees them; without SACK each duplicate ACK says that one segment left
@@ -171,6 +190,9 @@ impl Tcb {
         }
         let len = self.snd.segs[i].len();
         self.snd.sent_next(env.now);
+        if let Some(s) = &mut self.stats {
+            s.data_out(len, false, env.now);
+        }
         self.snd_nxt = self.snd_nxt.max(self.snd.segs[i].seq + len + fin as u32);
         self.fin_sent |= fin;
         if let Recovery::Fast(prr) = &mut self.recovery {
@@ -192,6 +214,9 @@ impl Tcb {
         self.fin_lost &= !fin;
         self.snd.resent(i, env.now);
         self.head_due = false;
+        if let Some(s) = &mut self.stats {
+            s.data_out(self.snd.segs[i].len(), true, env.now);
+        }
         env.counters.retransmits += 1;
         if let Recovery::Fast(prr) = &mut self.recovery {
             prr.out += self.snd.segs[i].len();
@@ -300,6 +325,10 @@ impl Tcb {
             self.last_sent_at = env.now;
             env.counters.segs_out += 1;
             env.counters.retransmits += (self.retries > 0) as u64;
+            if let Some(s) = &mut self.stats {
+                s.segs_out += 1;
+                s.total_retrans += (self.retries > 0) as u32;
+            }
             self.last_ack_sent = self.rcv_nxt;
             self.rexmit = Rexmit::Rto;
             self.rexmit_at = env.now + self.rto(env.cfg);
@@ -351,6 +380,9 @@ impl Tcb {
     /// room for; an ACK that owes some still leaves by itself then (RFC 2018 section 4).
     fn on_sent(&mut self, env: &mut Env, with_sack: bool) {
         env.counters.segs_out += 1;
+        if let Some(s) = &mut self.stats {
+            s.segs_out += 1;
+        }
         self.last_ack_sent = self.rcv_nxt;
         if self.sack_on && !with_sack && self.ooo.as_ref().is_some_and(|o| !o.sack.is_empty()) {
             return;

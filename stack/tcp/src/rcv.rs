@@ -97,6 +97,21 @@ impl RecvQueue {
         self.chunks.front().map_or(&[], |c| c.bytes(pool))
     }
 
+    /// Copies the oldest bytes, as many as `to` has room for; they stay. Returns how many.
+    pub fn peek(&self, pool: &Pool, to: &mut [u8]) -> usize {
+        let mut at = 0;
+        for c in self.chunks.iter() {
+            let bytes = c.bytes(pool);
+            let n = bytes.len().min(to.len() - at);
+            to[at..at + n].copy_from_slice(&bytes[..n]);
+            at += n;
+            if at == to.len() {
+                break;
+            }
+        }
+        at
+    }
+
     /// Drops the `n` oldest bytes (at most all of them); frames read to their end go home.
     pub fn consume(&mut self, pool: &mut Pool, mut n: usize) {
         while n > 0 {

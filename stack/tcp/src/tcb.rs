@@ -15,6 +15,7 @@ use crate::reassembly::Reassembly;
 use crate::rtt::Rtt;
 use crate::seq::SeqNum;
 use crate::snd::SendQueue;
+use crate::stats::Stats;
 use crate::time::Instant;
 
 /// RFC 9293 section 3.3.2. LISTEN is not here: a listener has no TCB of its own.
@@ -222,13 +223,15 @@ pub struct Tcb {
     /// In-order full segments in a row, counted up to [`BULK_SEGS`](crate::limits::BULK_SEGS).
     pub(crate) bulk_segs: u8,
     pub(crate) ack_at: Instant,
-    pub(crate) challenged_at: Instant,
+    /// When the last challenge ACK was asked for, by [`fine`](crate::time::fine); 0: never.
+    pub(crate) challenged_at: u32,
     pub(crate) last_ack_sent: SeqNum,
 
     // Timestamps, RFC 7323
     pub(crate) ts_offset: u32,
     pub(crate) ts_recent: u32,
-    pub(crate) ts_recent_at: Instant,
+    /// By [`coarse`](crate::time::coarse).
+    pub(crate) ts_recent_at: u32,
 
     // Congestion and loss
     pub(crate) rtt: Rtt,
@@ -259,6 +262,8 @@ pub struct Tcb {
     /// A probe is to be sent.
     pub(crate) keepalive_due: bool,
     pub(crate) last_recv_at: Instant,
+    /// Counts, if asked for.
+    pub(crate) stats: Option<Box<Stats>>,
 }
 
 impl Tcb {
@@ -294,6 +299,16 @@ impl Tcb {
     /// The oldest unread bytes, where they were received. Empty: nothing to read.
     pub fn recv<'a>(&'a self, pool: &'a Pool) -> &'a [u8] {
         self.recv.front(pool)
+    }
+
+    /// Copies the oldest unread bytes, as many as `to` has room for; they stay. Returns how many.
+    pub fn peek(&self, pool: &Pool, to: &mut [u8]) -> usize {
+        self.recv.peek(pool, to)
+    }
+
+    /// The peer has closed its side, and everything before that has come.
+    pub fn fin_received(&self) -> bool {
+        self.fin_received
     }
 
     /// The application has done with the `n` oldest bytes.
@@ -492,6 +507,11 @@ impl Tcb {
     /// TSval now: milliseconds (RFC 7323 section 5.4 allows 1 ms to 1 s) plus this tuple's offset.
     pub(crate) fn ts_now(&self, now: Instant) -> u32 {
         ts_clock(now).wrapping_add(self.ts_offset)
+    }
+
+    /// TSval that a segment would carry now.
+    pub fn tsval(&self, now: Instant) -> u32 {
+        self.ts_now(now)
     }
 
     /// Sent and not acknowledged yet, SYN and FIN included.

@@ -11,6 +11,18 @@ pub const MS: u64 = 1_000_000;
 /// A second in nanoseconds.
 pub const SEC: u64 = 1_000_000_000;
 
+/// A time in four bytes, in units of 2^30 ns (1.07 s): differences of up to 146 years.
+#[inline]
+pub(crate) fn coarse(t: Instant) -> u32 {
+    (t.0 >> 30) as u32
+}
+
+/// A time in four bytes, in units of 2^20 ns (1.05 ms): differences of up to 52 days.
+#[inline]
+pub(crate) fn fine(t: Instant) -> u32 {
+    (t.0 >> 20) as u32
+}
+
 impl Instant {
     /// A deadline that never comes.
     pub const NEVER: Self = Self(u64::MAX);

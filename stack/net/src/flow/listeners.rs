@@ -72,6 +72,10 @@ impl Listeners {
         (0u32..).zip(&self.all).filter(|(_, l)| l.is_some()).map(|(i, _)| ListenerId(i)).collect()
     }
 
+    pub fn get(&self, id: ListenerId) -> Option<&Listener> {
+        self.all.get(id.0 as usize)?.as_ref()
+    }
+
     pub fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener> {
         self.all.get_mut(id.0 as usize)?.as_mut()
     }
