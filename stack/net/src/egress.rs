@@ -99,6 +99,7 @@ impl Egress<'_> {
         *self.ip_id = self.ip_id.wrapping_add(1);
         let df = self.path.label_flags & MAY_FRAGMENT == 0;
         let label = self.path.label_flags;
+        //= RFC 9293 section 3.9.1.9, SHLD-21, SHLD-22, SHLD-23
         p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, df, label).ok()?;
         if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
             p.eth(src, *dst, None).ok()?;

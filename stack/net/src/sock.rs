@@ -129,6 +129,7 @@ impl Stack {
         cfg: Option<Arc<TcpConfig>>,
         now: Instant,
     ) -> Result<FlowId, SockError> {
+        //= RFC 9293 section 3.9.1.1, MUST-43
         if local.is_some_and(|a| !self.addrs.is_local(a) || a.is_ipv4() != remote.is_ipv4()) {
             return Err(SockError::AddrNotAvailable);
         }

@@ -43,6 +43,7 @@ fn the_mss_of_ipv6_is_smaller() {
 
 /// SHLD-6, MUST-67: a route's MTU bounds the MSS; one that is too small for any header is taken as RFC 791's 68.
 #[test]
+//= RFC 9293 section 3.7.1, SHLD-6
 fn the_mss_follows_the_routes_mtu() {
     for (mtu, v6, want) in [(1400, false, 1360), (9000, false, 1460), (30, false, 28), (30, true, 8)] {
         let mut h = host();
@@ -354,6 +355,8 @@ fn connecting_to_nobody_is_refused() {
 
 /// RFC 9293 MUST-8: the ISN of one tuple moves with the clock, by 250 a millisecond (RFC 6528).
 #[test]
+//= RFC 9293 section 3.4.1, MUST-8, SHLD-1, MUST-9
+//= RFC 6528 section 3
 fn initial_sequence_numbers_follow_the_clock() {
     let mut h = host();
     let mut p = Peer::new(5000, false);

@@ -20,6 +20,7 @@ fn a_listeners_own_settings_are_its_connections() {
 }
 
 #[test]
+//= RFC 9293 section 3.9.1.1, MUST-43
 fn a_connection_can_be_opened_from_a_chosen_port_and_configured() {
     let mut h = Host::new(TcpConfig::default());
     let to = (addr(1, false), 4242);
@@ -202,6 +203,7 @@ fn cork() {
 //= RFC 9293 section 3.9.2, MUST-48
 //= RFC 9293 section 3.9.2, MUST-49
 #[test]
+//= RFC 9293 section 3.9.1.9, SHLD-21, SHLD-22, SHLD-23
 fn ttl_and_dscp() {
     for v6 in [false, true] {
         let mut h = Host::new(TcpConfig { tos: 0xb8 | 3, ttl: 7, ..TcpConfig::default() });

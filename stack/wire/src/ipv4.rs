@@ -94,6 +94,7 @@ impl Ipv4Header {
     }
 
     #[cold]
+    //= RFC 9293 section 3.9.2, MUST-50
     fn check_options(&self, packet: &[u8]) -> Result<usize, ParseError> {
         if self.version_ihl >> 4 != 4 {
             return Err(ParseError::Ipv4Version);
