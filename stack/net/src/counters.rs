@@ -78,6 +78,10 @@ counters! {
     tcp_accepts,
     /// Active opens begun.
     tcp_connects,
+    /// SYNs answered by a cookie (RFC 4987).
+    tcp_syn_cookies_out,
+    /// Cookies that came back: connections that began without a SYN queue.
+    tcp_syn_cookies_in,
 }
 
 impl Counters {

@@ -74,6 +74,8 @@ reasons! {
     NoListener = "no_listener",
     /// The listener's accept queue is full.
     ListenOverflow = "listen_overflow",
+    /// The listener's SYN queue is full, and it sends no SYN cookies.
+    SynQueueFull = "syn_queue_full",
     /// No byte of the segment is inside the receive window (RFC 9293 3.10.7.4, first check).
     OutOfWindow = "out_of_window",
     /// Acknowledges what was never sent, or is too old (RFC 5961 5).

@@ -19,6 +19,7 @@ mod icmp_out;
 pub mod ingress;
 mod ip_in;
 mod reassembly;
+mod syn_in;
 mod tcp_in;
 
 pub mod sock;

@@ -6,6 +6,9 @@ pub const TIME_WAIT_CONNS_MAX: usize = 1 << 17;
 
 pub use linerate_tcp::limits::TTL;
 
+/// Half-open connections of a core at most, all listeners together: 64 bytes each, 4 MiB. Beyond it SYN cookies do.
+pub const HALF_OPEN_MAX: usize = 1 << 16;
+
 /// ICMP errors and RSTs to nobody's segments, a second (RFC 4443 2.4 (f), RFC 1812 4.3.2.8): a token bucket.
 pub const ICMP_ERRORS_PER_SEC: u64 = 1000;
 /// Burst of that bucket.

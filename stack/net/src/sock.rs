@@ -8,6 +8,7 @@ use linerate_tcp::time_wait::TimeWait;
 use linerate_tcp::{Events, Instant, Segment, Tcb, TcpConfig, TcpError};
 use linerate_wire::FlowKey;
 
+use crate::flow::listeners::Place;
 use crate::flow::lookup::{Conn, Found};
 use crate::flow::{FlowId, ListenerId};
 use crate::limits::{EPHEMERAL_PORT_FIRST, EPHEMERAL_PORT_TRIES, SPLICE_FREE_FRAMES};
@@ -74,12 +75,18 @@ impl Stack {
         if addr.is_some_and(|a| !self.addrs.is_local(a)) {
             return Err(SockError::AddrNotAvailable);
         }
-        self.listeners.add(addr, port, backlog, cfg).ok_or(SockError::AddrInUse)
+        let place = Place { addr, port, shared: false, cfg };
+        let id = self.listeners.add(place).ok_or(SockError::AddrInUse)?;
+        self.listeners.listen(id, backlog);
+        Ok(id)
     }
 
     /// Stops listening. Connections that were not accepted are aborted.
     pub fn close_listener(&mut self, id: ListenerId, now: Instant) {
         let Some(listener) = self.listeners.remove(id) else { return };
+        for i in self.flows.half_opens.of_listener(id.slot) {
+            self.flows.remove_half_open(i);
+        }
         for flow in listener.queue {
             self.abort(flow, now);
         }
@@ -94,7 +101,15 @@ impl Stack {
 
     /// A listener that has connections to accept, each told once a connection.
     pub fn next_accepting(&mut self) -> Option<ListenerId> {
-        self.accepting.pop_front()
+        while let Some(id) = self.accepting.pop_front() {
+            // It may be gone, or empty by now because somebody accepted without being told.
+            let Some(l) = self.listeners.get_mut(id) else { continue };
+            l.told -= 1;
+            if !l.queue.is_empty() {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// The oldest complete connection of a listener.
@@ -153,7 +168,7 @@ impl Stack {
         let opening = self.opening(&key, now);
         let tcb = Tcb::connect(cfg.as_deref().unwrap_or(&self.tcp_cfg), &opening, now);
         self.counters.tcp_connects += 1;
-        let id = self.flows.insert(key, tcb, cfg, None);
+        let id = self.flows.insert(key, tcb, cfg);
         self.mark_dirty(id.slot);
         Ok(id)
     }
@@ -170,7 +185,7 @@ impl Stack {
             self.next_port = self.next_port.wrapping_add(1);
             let candidate = FlowKey { local_port: EPHEMERAL_PORT_FIRST + n as u16, ..*key };
             let foreign = self.owners.as_ref().is_some_and(|o| o.other(&candidate).is_some());
-            let listening = self.listeners.find(key.local, candidate.local_port).is_some();
+            let listening = self.listeners.is_bound(key.local, candidate.local_port);
             if !foreign && !listening && self.flows.find(&candidate).is_none() {
                 return Some(candidate.local_port);
             }
@@ -340,7 +355,7 @@ impl Stack {
     /// Changes the settings of one connection, which has settings of its own from then on.
     pub fn configure(&mut self, id: FlowId, change: impl FnOnce(&mut TcpConfig)) {
         let Some(conn) = self.flows.get_mut(id) else { return };
-        let cfg = conn.cfg.get_or_insert_with(|| Arc::new(self.tcp_cfg.clone()));
+        let cfg = conn.cfg.get_or_insert_with(|| self.tcp_cfg.clone());
         change(Arc::make_mut(cfg));
         conn.tcb.on_config(cfg);
         self.mark_dirty(id.slot);
@@ -351,12 +366,12 @@ impl Stack {
     /// The settings of a listener, which its coming connections take.
     pub fn configure_listener(&mut self, id: ListenerId, change: impl FnOnce(&mut TcpConfig)) {
         let Some(listener) = self.listeners.get_mut(id) else { return };
-        change(Arc::make_mut(listener.cfg.get_or_insert_with(|| Arc::new(self.tcp_cfg.clone()))));
+        change(Arc::make_mut(listener.cfg.get_or_insert_with(|| self.tcp_cfg.clone())));
     }
 
     /// The settings of connections and listeners to come that have none of their own.
     pub fn set_tcp_config(&mut self, cfg: TcpConfig) {
-        self.tcp_cfg = cfg;
+        self.tcp_cfg = Arc::new(cfg);
     }
 
     /// Quick ACKs for as many segments from now on; a pending ACK leaves, too. 0: delayed ACKs.

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
@@ -80,7 +81,9 @@ pub struct Stack {
     pub(crate) ready: VecDeque<FlowId>,
     /// Listeners with connections to accept.
     pub(crate) accepting: VecDeque<ListenerId>,
-    pub(crate) tcp_cfg: linerate_tcp::TcpConfig,
+    pub(crate) tcp_cfg: Arc<linerate_tcp::TcpConfig>,
+    /// SYN-ACKs of half-open connections that found no room, with their ISS.
+    pub(crate) syn_acks_due: VecDeque<(u32, SeqNum)>,
     pub(crate) secret: [u64; 4],
     pub(crate) counters: Counters,
     pub(crate) tcp_counters: TcpCounters,
@@ -91,6 +94,8 @@ pub struct Stack {
     /// What looks after our addresses, on the core that does.
     pub(crate) auto: Option<Box<Auto>>,
     pub(crate) icmp_limit: RateLimit,
+    /// Challenge ACKs of half-open connections.
+    pub(crate) challenge_limit: RateLimit,
     pub(crate) short_of_frames_below: usize,
     pub(crate) send_reserve_frames: usize,
     pub(crate) ip_id: u16,
@@ -138,7 +143,8 @@ impl Stack {
             dirty_spare: Vec::new(),
             ready: VecDeque::new(),
             accepting: VecDeque::new(),
-            tcp_cfg: cfg.tcp,
+            tcp_cfg: Arc::new(cfg.tcp),
+            syn_acks_due: VecDeque::new(),
             secret: cfg.secret,
             counters: Counters::default(),
             tcp_counters: TcpCounters::default(),
@@ -146,6 +152,7 @@ impl Stack {
             lessons: VecDeque::new(),
             auto: None,
             icmp_limit: RateLimit::default(),
+            challenge_limit: RateLimit::default(),
             ip_id: seed as u16,
             next_port: (seed >> 16) as u32,
         })
@@ -184,6 +191,11 @@ impl Stack {
     /// Connections, TIME-WAIT not counted.
     pub fn conns(&self) -> usize {
         self.flows.len()
+    }
+
+    /// Handshakes that peers began, under way.
+    pub fn half_opens(&self) -> usize {
+        self.flows.half_opens.len()
     }
 
     /// Connections in TIME-WAIT.
@@ -229,6 +241,7 @@ impl Stack {
     /// Is there work that does not wait for a packet or a timer?
     pub fn has_work(&self) -> bool {
         !self.dirty.is_empty()
+            || !self.syn_acks_due.is_empty()
             || !self.ready.is_empty()
             || !self.accepting.is_empty()
             || !self.batch.is_empty()
@@ -240,8 +253,18 @@ impl Stack {
         let pmtu = self.pmtu.next_deadline().map(|t| t.0);
         let auto = self.auto.as_ref().and_then(|a| a.next_deadline());
         let frags = [&self.frags_v4, &self.frags_v6].map(|f| f.next_deadline().map(|t| t.0));
-        let next =
-            [self.wheel.next_deadline(), self.neigh.next_deadline(), tw, pmtu, auto, frags[0], frags[1]];
+        let syn_acks = self.flows.half_opens.next_deadline().map(|t| t.0);
+        let [frags_v4, frags_v6] = frags;
+        let next = [
+            self.wheel.next_deadline(),
+            self.neigh.next_deadline(),
+            tw,
+            pmtu,
+            auto,
+            frags_v4,
+            frags_v6,
+            syn_acks,
+        ];
         next.into_iter().flatten().min().map(Instant)
     }
 
@@ -252,6 +275,7 @@ impl Stack {
         }
         self.poll_neighbours(now);
         self.poll_auto(now);
+        self.repeat_syn_acks(now);
         self.flows.expire_waiting(now);
         self.pmtu.expire(now);
         self.expire_fragments(now);
@@ -279,6 +303,7 @@ impl Stack {
     /// Runs output for every connection that something happened to, as far as the batch has room.
     pub fn output(&mut self, now: Instant) {
         self.flush_resolved();
+        self.flush_syn_acks(now);
         if self.dirty.is_empty() {
             return;
         }
@@ -367,36 +392,6 @@ impl Stack {
     pub(crate) fn settle(&mut self, slot: u32, now: Instant) {
         let Some(conn) = &mut self.flows.conns[slot as usize] else { return };
         let state = conn.tcb.state();
-        if let Some(listener) = conn.pending_at {
-            match state {
-                State::SynReceived => {}
-                State::Closed => {
-                    // A handshake that failed never was a connection.
-                    if let Some(l) = self.listeners.get_mut(listener) {
-                        l.half_open -= 1;
-                    }
-                    self.release(slot);
-                    return;
-                }
-                _ => {
-                    conn.pending_at = None;
-                    let id = FlowId { slot, generation: conn.generation };
-                    self.counters.tcp_accepts += 1;
-                    match self.listeners.get_mut(listener) {
-                        Some(l) => {
-                            l.half_open -= 1;
-                            l.queue.push_back(id);
-                            conn.ready = true; // told by accept, not by the ready list
-                            self.accepting.push_back(listener);
-                        }
-                        None => self.abort(id, Instant(0)),
-                    }
-                    let Some(conn) = &mut self.flows.conns[slot as usize] else { return };
-                    arm(&mut self.wheel, slot, conn.tcb.next_deadline());
-                    return;
-                }
-            }
-        }
         if conn.tcb.is_detached() {
             match state {
                 State::Closed => return self.release(slot),

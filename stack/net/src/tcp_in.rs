@@ -1,7 +1,7 @@
 //! A TCP segment meets its connection, its listener, or nobody: RFC 9293 section 3.10.7.
 
 use linerate_frame::Frame;
-use linerate_tcp::{Disposition, Instant, Segment, SegmentIn, SeqNum, Tcb, TcpDrop};
+use linerate_tcp::{Disposition, Instant, Segment, SegmentIn, TcpDrop, TimeWait};
 use linerate_wire::FlowKey;
 use linerate_wire::parse::{NetInfo, Parsed};
 use linerate_wire::tcp::{TcpFlags, parse_tcp};
@@ -9,7 +9,6 @@ use linerate_wire::tcp_options::parse_options;
 
 use crate::drop_reason::DropReason;
 use crate::egress::{Egress, Path};
-use crate::flow::ListenerId;
 use crate::flow::lookup::Found;
 use crate::ingress::Ingress;
 use crate::stack::Stack;
@@ -64,6 +63,7 @@ impl Stack {
         match found {
             Some(Found::Conn(slot)) => self.conn_in(slot, &key, seg, frame, now),
             Some(Found::TimeWait(index)) => self.time_wait_in(index, &key, seg, frame, now),
+            Some(Found::HalfOpen(index)) => self.half_open_in(index, &key, &seg, frame, now),
             None => self.listener_in(&key, seg, frame, now),
         }
         Ingress::Done
@@ -90,18 +90,21 @@ impl Stack {
             }
             Disposition::Reopen => reopen = true,
         }
-        if reopen {
-            // TIME-WAIT that the application has not let go of yet, and the SYN of a new incarnation: the old one
-            // is over for the application, too.
-            let snd_nxt = tcb.info().snd_nxt;
-            self.release(slot);
-            if let Some(frame) = payload {
-                self.open(key, seg, frame, Some(snd_nxt), now);
-            }
-            return;
-        }
+        let tw = reopen.then(|| TimeWait::of(tcb, Instant::NEVER));
         if let Some(frame) = payload {
             self.pool.free(frame);
+        }
+        if let Some(tw) = tw {
+            // TIME-WAIT that the application has not let go of yet, and the SYN of a new incarnation: if somebody takes
+            // that, the old one is over for the application, too.
+            match self.would_listen(key) {
+                true => {
+                    self.release(slot);
+                    self.syn_in(key, &seg, Some(tw.snd_nxt), now);
+                }
+                false => self.not_reopened(&tw, key, &seg, now),
+            }
+            return;
         }
         self.mark_dirty(slot);
         self.settle(slot, now);
@@ -111,11 +114,17 @@ impl Stack {
         let tw = self.waiting(index);
         let (disposition, repeated_fin) = (tw.on_segment(&seg), tw.is_repeated_fin(&seg));
         match disposition {
+            //= RFC 9293 section 3.6.1, MAY-2
+            //= RFC 6191 section 2
             Disposition::Reopen => {
-                let snd_nxt = tw.snd_nxt;
-                self.flows.remove_waiting(index);
-                self.open(key, seg, frame, Some(snd_nxt), now);
-                return;
+                let tw = *tw;
+                match self.would_listen(key) {
+                    true => {
+                        self.flows.remove_waiting(index);
+                        self.syn_in(key, &seg, Some(tw.snd_nxt), now);
+                    }
+                    false => self.not_reopened(&tw, key, &seg, now),
+                }
             }
             Disposition::Reply(segment) => self.reply(key, &segment, now),
             Disposition::Drop(_) | Disposition::Done => self.counters.drop(DropReason::TimeWait),
@@ -126,58 +135,49 @@ impl Stack {
         self.pool.free(frame);
     }
 
+    /// A SYN that may end TIME-WAIT, but nobody takes it: where nobody listens TIME-WAIT says where it stands, and a
+    /// listener without room is silent, as it is for any SYN.
+    fn not_reopened(&mut self, tw: &TimeWait, key: &FlowKey, seg: &SegmentIn, now: Instant) {
+        match self.is_listened_on(key) {
+            true => self.counters.drop(DropReason::ListenOverflow),
+            false => self.reply(key, &tw.ack(seg), now),
+        }
+    }
+
+    /// Somebody listens there.
+    fn is_listened_on(&self, key: &FlowKey) -> bool {
+        self.listeners.find(key.local, key.local_port, self.flows.hash(key)).is_some()
+    }
+
     /// 3.10.7.1 and 3.10.7.2: no connection. A listener takes a SYN; all else is answered by RST.
     //= RFC 9293 section 3.10.7.2
     fn listener_in(&mut self, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
-        if seg.has(TcpFlags::SYN) && !seg.has(TcpFlags::ACK) && !seg.has(TcpFlags::RST) {
-            return self.open(key, seg, frame, None, now);
+        let mut frame = Some(frame);
+        let kind = seg.flags & (TcpFlags::SYN | TcpFlags::ACK | TcpFlags::RST);
+        if kind == TcpFlags::ACK {
+            frame = frame.and_then(|f| self.syn_cookie_in(key, &seg, f, now));
         }
-        if !seg.has(TcpFlags::ACK) && self.listeners.find(key.local, key.local_port).is_some() {
-            // 3.10.7.2, fourth: in LISTEN such a segment is dropped, and RST is in any state.
-            return self.drop_frame(frame, DropReason::TcpNoAck);
-        }
-        self.refuse_segment(key, &seg, DropReason::TcpClosed, now);
-        self.pool.free(frame);
-    }
-
-    /// A SYN: is anybody listening, with room? `after`: SND.NXT of the old incarnation in TIME-WAIT.
-    fn open(&mut self, key: &FlowKey, seg: SegmentIn, frame: Frame, after: Option<SeqNum>, now: Instant) {
         // Data on a SYN is not used (no Fast Open): the peer sends it again.
+        let Some(frame) = frame else { return };
         self.pool.free(frame);
-        let Some(id) = self.listeners.find(key.local, key.local_port) else {
-            return self.refuse_segment(key, &seg, DropReason::NoListener, now);
-        };
-        let Some(listener) = self.listeners.get_mut(id) else { return };
-        if listener.is_full() {
-            // In silence: the peer tries again, and there may be room then (as BSD and Linux do).
-            return self.counters.drop(DropReason::ListenOverflow);
+        let ack = kind.contains(TcpFlags::ACK);
+        match kind {
+            TcpFlags::SYN => self.syn_in(key, &seg, None, now),
+            // 3.10.7.2, fourth: in LISTEN such a segment is dropped, and RST is in any state.
+            _ if !ack && self.is_listened_on(key) => self.counters.drop(DropReason::TcpNoAck),
+            _ => self.refuse_segment(key, &seg, DropReason::TcpClosed, now),
         }
-        listener.half_open += 1;
-        self.accept_syn(id, key, &seg, after, now);
-    }
-
-    fn accept_syn(
-        &mut self,
-        id: ListenerId,
-        key: &FlowKey,
-        syn: &SegmentIn,
-        after: Option<SeqNum>,
-        now: Instant,
-    ) {
-        let mut opening = self.opening(key, now);
-        if let Some(snd_nxt) = after {
-            // RFC 9293 section 3.6.1: beyond the largest sequence number of the previous incarnation.
-            opening.iss = opening.iss.max(snd_nxt + 0x1_0000);
-        }
-        let own = self.listeners.get_mut(id).and_then(|l| l.cfg.clone());
-        let tcb = Tcb::accept(own.as_deref().unwrap_or(&self.tcp_cfg), &opening, syn, now);
-        let flow = self.flows.insert(*key, tcb, own, Some(id));
-        self.mark_dirty(flow.slot);
     }
 
     /// 3.10.7.1: RST, unless the segment is one.
     //= RFC 9293 section 3.10.7.1
-    fn refuse_segment(&mut self, key: &FlowKey, seg: &SegmentIn, reason: DropReason, now: Instant) {
+    pub(crate) fn refuse_segment(
+        &mut self,
+        key: &FlowKey,
+        seg: &SegmentIn,
+        reason: DropReason,
+        now: Instant,
+    ) {
         self.counters.drop(reason);
         if seg.has(TcpFlags::RST) || !self.icmp_limit.allow(now) {
             return;
@@ -215,7 +215,7 @@ impl Stack {
     }
 }
 
-fn tcp_drop(why: TcpDrop) -> DropReason {
+pub(crate) fn tcp_drop(why: TcpDrop) -> DropReason {
     match why {
         TcpDrop::OutOfWindow => DropReason::OutOfWindow,
         TcpDrop::OldDuplicate => DropReason::OldDuplicate,

@@ -232,7 +232,7 @@ fn a_syn_with_a_newer_timestamp_takes_time_waits_place() {
     assert_eq!(out.len(), 1);
     assert_eq!((out[0].flags, out[0].ack), (SYN_ACK, ISS - 499));
     assert!((out[0].seq.wrapping_sub(old_nxt) as i32) > 0, "a greater ISS");
-    assert_eq!((h.stack.conns(), h.stack.time_waits()), (1, 0));
+    assert_eq!((h.stack.half_opens(), h.stack.time_waits()), (1, 0));
     (p.seq, p.ack) = (ISS - 499, out[0].seq.wrapping_add(1));
     h.send(&mut p, ACK, b"");
     assert!(h.stack.accept(h.listener).is_some());

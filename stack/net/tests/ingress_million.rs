@@ -370,7 +370,8 @@ fn fix_checksums(f: &mut [u8]) {
 fn a_million_frames() {
     let seed = std::env::var("FUZZ_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0xf00d);
     let mut h = Host::with_frames(4096, TcpConfig { rcv_buf_bytes: 20_000, ..TcpConfig::default() });
-    let flooded = h.stack.listen(None, FLOODED, BACKLOG).unwrap();
+    let never = TcpConfig { syn_cookies: linerate_net::SynCookies::Never, ..TcpConfig::default() };
+    let flooded = h.stack.listen_with(None, FLOODED, BACKLOG, Some(never.into())).unwrap();
     let mut z = Fuzz { h, flooded, rng: Rng(seed), peers: Vec::new() };
     let mut before = z.h.stack.counters();
     let (mut lost, mut accepted) = (0, 0);
@@ -468,7 +469,7 @@ fn a_million_frames() {
         DropReason::Ipv6Routing,
         DropReason::BroadcastTcp,
         DropReason::NoListener,
-        DropReason::ListenOverflow,
+        DropReason::SynQueueFull,
         DropReason::OutOfWindow,
         DropReason::BadAck,
         DropReason::Paws,

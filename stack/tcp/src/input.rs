@@ -132,11 +132,13 @@ impl Tcb {
                     ..Segment::default()
                 });
             }
-            if self.retries == 0 {
-                self.rtt.sample(env.now.since(self.last_sent_at));
-            } else {
-                self.rtt.syn_was_lost();
+            match self.last_sent_at.armed() {
+                Some(at) if self.retries == 0 => self.rtt.sample(env.now.since(at)),
+                Some(_) => self.rtt.syn_was_lost(),
+                // It can't be told which SYN-ACK is answered, or when it was sent.
+                None => {}
             }
+            self.last_sent_at = env.now;
             self.snd_una = self.iss + 1;
             self.snd_wnd = (seg.wnd as u32) << self.snd_wscale;
             self.max_snd_wnd = self.snd_wnd;

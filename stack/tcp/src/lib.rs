@@ -21,6 +21,7 @@ pub mod tcb;
 
 mod ack;
 mod deadline;
+pub mod half_open;
 mod icmp;
 mod input;
 mod input_fast;
@@ -50,6 +51,7 @@ pub mod info;
 pub mod stats;
 
 pub use config::{SynCookies, TcpConfig};
+pub use half_open::HalfOpen;
 pub use input::Disposition;
 pub use input::TcpDrop;
 pub use open::Opening;

@@ -124,6 +124,24 @@ impl Tcb {
         tcb
     }
 
+    /// The SYN-ACK has left (for [`HalfOpen`](crate::HalfOpen)). `at`: when, if an RTT can be measured from it.
+    pub(crate) fn syn_ack_was_sent(&mut self, at: Instant) {
+        let _ = self.announce_window(true);
+        self.syn_due = false;
+        self.snd_nxt = self.iss + 1;
+        self.last_sent_at = at;
+    }
+
+    /// A SYN or SYN-ACK is to leave with the next [`output`](Self::output).
+    pub fn wants_syn(&self) -> bool {
+        self.syn_due
+    }
+
+    /// A SYN-ACK left just now (for [`HalfOpen`](crate::HalfOpen), which has no timer armed).
+    pub fn syn_acks_sent(&self) -> bool {
+        self.rexmit_at.armed().is_some()
+    }
+
     /// What a SYN, or SYN-ACK, says once and for all.
     fn take_syn(&mut self, syn: &SegmentIn, now: Instant) {
         let o = &syn.options;

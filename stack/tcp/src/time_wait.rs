@@ -50,19 +50,24 @@ impl TimeWait {
             // The peer's last words: nothing to answer.
             return Disposition::Done;
         }
-        // A retransmitted FIN, or anything else: say where we are. The ACK echoes TS.Recent, and a TSval that the
+        Disposition::Reply(self.ack(seg))
+    }
+
+    /// A retransmitted FIN, or anything else: say where we are.
+    pub fn ack(&self, seg: &SegmentIn) -> Segment {
+        // The ACK echoes TS.Recent, and a TSval that the
         // peer's PAWS takes: its own echo, which can't be older than what it saw last.
         let timestamps = match seg.options.timestamps {
             Some((_, tsecr)) if self.ts_on => Some((tsecr, self.ts_recent)),
             _ => None,
         };
-        Disposition::Reply(Segment {
+        Segment {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
             flags: TcpFlags::ACK,
             wnd: self.wnd,
             options: TcpOptions { timestamps, ..TcpOptions::default() },
-        })
+        }
     }
 
     /// The peer's FIN again, exactly where it stood: it restarts the 2 MSL (RFC 9293 section 3.10.7.4, eighth).

@@ -6,14 +6,15 @@ use alloc::vec::Vec;
 
 use linerate_tcp::limits::TIME_WAIT_NS;
 use linerate_tcp::time::SEC;
-use linerate_tcp::{Instant, Tcb, TcpConfig, TimeWait};
+use linerate_tcp::{HalfOpen, Instant, Tcb, TcpConfig, TimeWait};
 use linerate_wire::FlowKey;
 use linerate_wire::flow_key::HashKey;
 
 use crate::egress::Path;
+use crate::flow::FlowId;
+use crate::flow::half_opens::HalfOpens;
 use crate::flow::slab::Slab;
 use crate::flow::table::FlowTable;
-use crate::flow::{FlowId, ListenerId};
 use crate::limits::TIME_WAIT_CONNS_MAX;
 
 /// A connection.
@@ -24,8 +25,6 @@ pub(crate) struct Conn {
     pub key: FlowKey,
     pub path: Path,
     pub generation: u32,
-    /// Where it came from, until it is accepted.
-    pub pending_at: Option<ListenerId>,
     /// It is in the list of connections to run output for.
     pub dirty: bool,
     /// It is in the list of connections with events.
@@ -41,10 +40,15 @@ struct Waiting {
 pub(crate) enum Found {
     Conn(u32),
     TimeWait(u32),
+    HalfOpen(u32),
 }
 
 /// A slot of the table with this bit is an index into `waiting`.
 const WAITING: u32 = 1 << 31;
+/// A slot with this one is an index into `half_opens`.
+const HALF_OPEN: u32 = 1 << 30;
+/// The index.
+const INDEX: u32 = HALF_OPEN - 1;
 
 /// Connections by slot, and TIME-WAIT entries, found by their key.
 pub(crate) struct Flows {
@@ -57,6 +61,7 @@ pub(crate) struct Flows {
     waiting_free: Vec<u32>,
     /// In the order of their end: all wait equally long.
     waiting_order: VecDeque<(u32, Instant)>,
+    pub half_opens: HalfOpens,
     len: usize,
 }
 
@@ -71,6 +76,7 @@ impl Flows {
             waiting: Slab::new(),
             waiting_free: Vec::new(),
             waiting_order: VecDeque::new(),
+            half_opens: HalfOpens::new(),
             len: 0,
         }
     }
@@ -84,26 +90,32 @@ impl Flows {
     }
 
     pub fn find(&self, key: &FlowKey) -> Option<Found> {
-        let slot = self.table.find(key.hash_keyed(&self.hash_key), |slot| self.key_of(slot) == Some(key))?;
-        Some(if slot & WAITING != 0 { Found::TimeWait(slot & !WAITING) } else { Found::Conn(slot) })
+        let slot = self.table.find(self.hash(key), |slot| match slot & !INDEX {
+            0 => self.conns.get(slot as usize).is_some_and(|c| c.key == *key),
+            WAITING => self.waiting.get((slot & INDEX) as usize).is_some_and(|w| w.key == *key),
+            _ => self.half_opens.key(slot & INDEX).as_ref() == Some(key),
+        })?;
+        Some(match slot & !INDEX {
+            0 => Found::Conn(slot),
+            WAITING => Found::TimeWait(slot & INDEX),
+            _ => Found::HalfOpen(slot & INDEX),
+        })
     }
 
-    fn key_of(&self, slot: u32) -> Option<&FlowKey> {
-        if slot & WAITING != 0 {
-            self.waiting[(slot & !WAITING) as usize].as_ref().map(|w| &w.key)
-        } else {
-            self.conns[slot as usize].as_ref().map(|c| &c.key)
-        }
+    /// The keyed hash of a flow.
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        key.hash_keyed(&self.hash_key)
     }
 
     fn insert_slot(&mut self, key: &FlowKey, slot: u32) {
-        let Self { table, hash_key, conns, waiting, .. } = self;
+        let Self { table, hash_key, conns, waiting, half_opens, .. } = self;
         table.insert(key.hash_keyed(hash_key), slot, |slot| {
-            let key = match slot & WAITING {
-                0 => conns[slot as usize].as_ref().map(|c| &c.key),
-                _ => waiting[(slot & !WAITING) as usize].as_ref().map(|w| &w.key),
+            let hash = match slot & !INDEX {
+                0 => conns.get(slot as usize).map(|c| c.key.hash_keyed(hash_key)),
+                WAITING => waiting.get((slot & INDEX) as usize).map(|w| w.key.hash_keyed(hash_key)),
+                _ => half_opens.key(slot & INDEX).map(|key| key.hash_keyed(hash_key)),
             };
-            key.expect("every slot of the table is occupied").hash_keyed(hash_key)
+            hash.expect("every slot of the table is occupied")
         });
     }
 
@@ -111,17 +123,10 @@ impl Flows {
         self.table.remove(key.hash_keyed(&self.hash_key), |s| s == slot);
     }
 
-    pub fn insert(
-        &mut self,
-        key: FlowKey,
-        tcb: Tcb,
-        cfg: Option<Arc<TcpConfig>>,
-        pending_at: Option<ListenerId>,
-    ) -> FlowId {
+    pub fn insert(&mut self, key: FlowKey, tcb: Tcb, cfg: Option<Arc<TcpConfig>>) -> FlowId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let conn =
-            Conn { tcb, cfg, key, path: Path::default(), generation, pending_at, dirty: false, ready: false };
+        let conn = Conn { tcb, cfg, key, path: Path::default(), generation, dirty: false, ready: false };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.conns[slot as usize] = Some(conn);
@@ -147,6 +152,19 @@ impl Flows {
         self.free.push(slot);
         self.len -= 1;
         conn
+    }
+
+    /// `None`: there are too many of them.
+    pub fn insert_half_open(&mut self, key: &FlowKey, half: HalfOpen, now: Instant) -> Option<u32> {
+        let i = self.half_opens.insert(key, half, now)?;
+        self.insert_slot(key, i | HALF_OPEN);
+        Some(i)
+    }
+
+    pub fn remove_half_open(&mut self, i: u32) -> HalfOpen {
+        let key = self.half_opens.key(i).expect("found in the table");
+        self.remove_slot(&key, i | HALF_OPEN);
+        self.half_opens.remove(i)
     }
 
     pub fn get(&self, id: FlowId) -> Option<&Conn> {

@@ -1,9 +1,11 @@
 //! Which connection a packet belongs to.
 
+pub mod half_opens;
 pub mod listeners;
 pub mod lookup;
 pub mod owner;
 pub(crate) mod slab;
+pub mod syn_cookie;
 pub mod table;
 
 /// A connection of one stack. Stale ids (the connection is gone) are recognised by the generation.
@@ -23,4 +25,7 @@ impl FlowId {
 
 /// A listener of one stack.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ListenerId(pub(crate) u32);
+pub struct ListenerId {
+    pub(crate) slot: u16,
+    pub(crate) generation: u16,
+}

@@ -412,7 +412,7 @@ impl Host {
 
     /// Nothing is left: no connection, no frame out of the pool.
     pub fn assert_home(&mut self) {
-        assert_eq!((self.stack.conns(), self.stack.time_waits()), (0, 0));
+        assert_eq!((self.stack.conns(), self.stack.half_opens(), self.stack.time_waits()), (0, 0, 0));
         let l = self.stack.pool().ledger();
         assert!(l.is_home(), "{l:?}");
     }
