@@ -291,6 +291,10 @@ impl Tcb {
                 fin = false;
                 self.ack_now = true;
             }
+            if let Some(end) = self.ooo.as_ref().and_then(|o| o.fin_at) {
+                // The stream ends at a FIN that came early, whatever is said to follow it.
+                frame.truncate(frame.len().min(end.since(seq) as usize));
+            }
         }
         let len = payload.as_ref().map_or(0, Frame::len) as u32;
         if len > 0 {

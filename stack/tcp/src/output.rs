@@ -251,9 +251,10 @@ impl Tcb {
         let sent = if self.snd.unsent > 0 {
             self.resend(0, env, sink)
         } else if let Some(seg) = self.snd.segs.front() {
-            // What the window has room for was held back by the sender's own rules: it leaves whole.
-            let fits = seg.len() <= self.snd_wnd.min(self.smss as u32);
-            if seg.len() > 1 && !fits && !self.snd.split(env.pool, 0, 1) {
+            // What the window has room for was held back by the sender's own rules: that much leaves (the override timeout
+            // of RFC 9293 section 3.8.6.2.1).
+            let fits = self.snd_wnd.min(self.smss as u32).max(1);
+            if seg.len() > fits && !self.snd.split(env.pool, 0, fits) {
                 return true;
             }
             self.send_next(env, sink)
