@@ -44,7 +44,8 @@ def cited(text):
         found = RFC.match(part)
         if found:
             number = found[1]
-            (sections if number == "9293" else pairs).add((number, found[2] or ""))
+            if found[2]:
+                (sections if number == "9293" else pairs).add((number, found[2]))
         elif number is None:
             return None
         elif CODE.fullmatch(part):

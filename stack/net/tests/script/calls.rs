@@ -1,6 +1,7 @@
 //! What is not a segment: the application's calls, settings, and what can be known of a connection.
 
-use linerate_net::{DropReason, Events, State, TcpError};
+use linerate_net::{DropReason, Events, State, TcpConfig, TcpError};
+use linerate_tcp::SynCookies;
 use linerate_tcp::cc::CcKind;
 
 use super::segments::pattern;
@@ -23,29 +24,54 @@ pub fn configure(setup: &mut Setup, args: &mut Args) -> Result<(), Wrong> {
             "ipv6" => setup.v6 = on(value)?,
             "mtu" => setup.mtu = number(value)? as u16,
             "frames" => setup.frames = number(value)? as u32,
-            "ts" => setup.tcp.timestamps = on(value)?,
-            "sack" => setup.tcp.sack = on(value)?,
-            "wscale" => setup.tcp.window_scaling = on(value)?,
-            "nodelay" => setup.tcp.nodelay = on(value)?,
-            "rcvbuf" => setup.tcp.rcv_buf_bytes = number(value)? as u32,
-            "sndbuf" => setup.tcp.snd_buf_bytes = number(value)? as u32,
-            "rto-min" => setup.tcp.rto_min_ns = span(value)?,
-            "delack" => setup.tcp.delack_ns = span(value)?,
-            "stretch-acks" => setup.tcp.stretch_acks = on(value)?,
-            "quickack" => setup.tcp.quickack_segs = number(value)? as u8,
-            "keepalive" => {
-                setup.tcp.keepalive = true;
-                setup.tcp.keepalive_idle_ns = span(value)?;
-            }
-            "cc" => {
-                setup.tcp.cc = match value {
-                    "reno" => CcKind::NewReno,
-                    "cubic" => CcKind::Cubic,
-                    _ => return wrong("a congestion control", value),
-                }
-            }
-            _ => return wrong("a setting", key),
+            _ => change(&mut setup.tcp, key, value)?,
         }
+    }
+    Ok(())
+}
+
+/// One setting of TCP, of the stack or of one connection.
+fn change(tcp: &mut TcpConfig, key: &str, value: &str) -> Result<(), Wrong> {
+    match key {
+        "ts" => tcp.timestamps = on(value)?,
+        "sack" => tcp.sack = on(value)?,
+        "wscale" => tcp.window_scaling = on(value)?,
+        "nodelay" => tcp.nodelay = on(value)?,
+        "cork" => tcp.cork = on(value)?,
+        "rcvbuf" => tcp.rcv_buf_bytes = number(value)? as u32,
+        "sndbuf" => tcp.snd_buf_bytes = number(value)? as u32,
+        "clamp" => tcp.window_clamp_bytes = number(value)? as u32,
+        "mss-max" => tcp.mss_max = number(value)? as u16,
+        "rto-min" => tcp.rto_min_ns = span(value)?,
+        "delack" => tcp.delack_ns = span(value)?,
+        "stretch-acks" => tcp.stretch_acks = on(value)?,
+        "quickack" => tcp.quickack_segs = number(value)? as u8,
+        "r1" => tcp.r1_retries = number(value)? as u8,
+        "r2" => tcp.data_retries = number(value)? as u8,
+        "syn-r2" => tcp.syn_retries = number(value)? as u8,
+        "linger" => tcp.linger_ns = Some(span(value)?),
+        "fin-wait-2" => tcp.fin_wait_2_ns = span(value)?,
+        "user-timeout" => tcp.user_timeout_ns = Some(span(value)?),
+        "defer-accept" => tcp.defer_accept_ns = span(value)?,
+        "ttl" => tcp.ttl = number(value)? as u8,
+        "dscp" => tcp.tos = (number(value)? as u8) << 2,
+        "keepalive" => (tcp.keepalive, tcp.keepalive_idle_ns) = (true, span(value)?),
+        "cookies" => {
+            tcp.syn_cookies = match value {
+                "always" => SynCookies::Always,
+                "never" => SynCookies::Never,
+                "auto" => SynCookies::Auto,
+                _ => return wrong("always, never or auto", value),
+            }
+        }
+        "cc" => {
+            tcp.cc = match value {
+                "reno" => CcKind::NewReno,
+                "cubic" => CcKind::Cubic,
+                _ => return wrong("a congestion control", value),
+            }
+        }
+        _ => return wrong("a setting", key),
     }
     Ok(())
 }
@@ -352,11 +378,9 @@ impl World {
     fn set(&mut self, c: usize, args: &mut Args) -> Result<(), Wrong> {
         let Some(id) = self.conns[c].flow else { return wrong("a connection", "none") };
         let (key, value) = (args.need("an option")?, args.need("a value")?);
-        match key {
-            "nodelay" => self.stack.set_nodelay(id, on(value)?),
-            _ => return wrong("an option of the README", key),
-        }
-        Ok(())
+        let mut outcome = Ok(());
+        self.stack.configure(id, |cfg| outcome = change(cfg, key, value));
+        outcome
     }
 }
 

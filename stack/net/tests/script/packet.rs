@@ -106,6 +106,23 @@ impl Ip {
     }
 }
 
+impl Ip {
+    /// IPv4 fragments of `n` bytes, a multiple of eight.
+    pub fn fragments(&self, protocol: u8, l4: &[u8], n: usize) -> Vec<Vec<u8>> {
+        let whole = Ip { df: false, ..self.clone() };
+        let part = |(i, bytes): (usize, &[u8])| {
+            let mut p = whole.packet(protocol, bytes);
+            let more = u16::from((i + 1) * n < l4.len()) << 13;
+            p[6..8].copy_from_slice(&(more | (i * n / 8) as u16).to_be_bytes());
+            p[10..12].fill(0);
+            let sum = fold(ones_sum(0, &p[..20 + self.options.len()])).to_be_bytes();
+            p[10..12].copy_from_slice(&sum);
+            p
+        };
+        l4.chunks(n).enumerate().map(part).collect()
+    }
+}
+
 impl Tcp {
     /// Header, options (padded by end-of-list), data. `header_len` lies about the data offset, for tests of that.
     pub fn l4(&self, header_len: Option<u8>) -> Vec<u8> {
