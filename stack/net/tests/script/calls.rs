@@ -141,6 +141,8 @@ impl World {
             "connect" => self.connect(c, args),
             "accept" => self.accept(c, args),
             "count" | "drop" => self.counted(verb, args),
+            "conns" => same("conns", number(args.need("a number")?)?, self.stack.conns()),
+            "time-waits" => same("time-waits", number(args.need("a number")?)?, self.stack.time_waits()),
             _ => self.on_connection(verb, c, args),
         }
     }
@@ -265,8 +267,6 @@ impl World {
             "close" => self.stack.close(id, self.now),
             "abort" => self.stack.abort(id, self.now),
             "state" => same("state", args.need("a state")?, state_name(self.stack.state(id)))?,
-            "time-waits" => same("time-waits", number(args.need("a number")?)?, self.stack.time_waits())?,
-            "conns" => same("conns", number(args.need("a number")?)?, self.stack.conns())?,
             "error" => same("error", args.need("an error")?, error_name(self.stack.error(id)))?,
             "events" => self.events(c, args)?,
             "info" => self.info(c, args)?,
