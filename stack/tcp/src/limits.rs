@@ -62,7 +62,7 @@ pub const RTO_AFTER_SYN_LOSS_NS: u64 = 3 * SEC;
 /// than the 100 s of R2 (RFC 9293 SHLD-11); Linux's tcp_retries2.
 //= RFC 9293 section 3.8.3, SHLD-11
 pub const DATA_RETRIES: u8 = 15;
-/// SYN retransmissions: R2 for SYN is at least 3 minutes (MUST-23); 1 + 2 + ... + 128 s = 255 s.
+/// SYN retransmissions: R2 for SYN is at least 3 minutes (MUST-23); 1 + 2 + ... + 64 + 120 s = 247 s.
 //= RFC 9293 section 3.8.3, MUST-23
 pub const SYN_RETRIES: u8 = 7;
 /// SYN-ACK retransmissions (Linux's tcp_synack_retries): the peer repeats its SYN anyway.
