@@ -60,6 +60,10 @@ counters! {
     icmp_out,
     /// Datagrams received with a good checksum.
     udp_in,
+    /// Datagrams sent.
+    udp_out,
+    /// Packets that raw sockets alone took.
+    raw_in,
     /// TCP segments received with a good checksum.
     tcp_segs_in,
     /// TCP segments sent, retransmissions included.

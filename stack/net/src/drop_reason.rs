@@ -102,6 +102,8 @@ reasons! {
     IcmpRateLimited = "icmp_rate_limited",
     /// A datagram for a port without a socket (answered by port unreachable).
     UdpNoSocket = "udp_no_socket",
+    /// A datagram whose socket had no room.
+    SocketFull = "socket_full",
     /// An EtherType or IP protocol that we don't speak.
     ProtocolUnknown = "protocol_unknown",
     /// No route to the destination.

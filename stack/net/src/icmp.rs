@@ -10,7 +10,6 @@ use linerate_wire::{CsumStatus, icmpv4, icmpv6, ipv4, ipv6, mld, nd, protocol, v
 
 use crate::drop_reason::DropReason;
 use crate::icmp_error::Complaint;
-use crate::icmp_out::{Original, Owed};
 use crate::ingress::Ingress;
 use crate::ip_out::IpOut;
 use crate::limits::{ICMP_ERRORS_BURST, ICMP_ERRORS_PER_SEC};
@@ -60,6 +59,10 @@ impl Stack {
             return self.icmp_error_in(frame, parsed, complaint, handed, now);
         }
         self.counters.icmp_in += 1;
+        if ty == icmpv4::ECHO_REPLY {
+            self.ping_in(frame, &parsed, net);
+            return Ingress::Done;
+        }
         // RFC 1122 section 3.2.2.6: echo to a broadcast may be discarded, and is (smurf).
         if ty != icmpv4::ECHO_REQUEST || !self.addrs.is_local(net.dst) {
             return self.icmp_done(frame, Some(DropReason::IcmpUnhandled));
@@ -95,6 +98,7 @@ impl Stack {
             icmpv6::ECHO_REQUEST if self.addrs.is_local(net.dst) => {
                 self.echo_reply(frame, &parsed, net, icmpv6::echo_reply_in_place, now);
             }
+            icmpv6::ECHO_REPLY => self.ping_in(frame, &parsed, net),
             _ => self.drop_frame(frame, DropReason::IcmpUnhandled),
         }
         Ingress::Done
@@ -118,7 +122,9 @@ impl Stack {
         let Ok(quoted) = parse_quoted(quote) else {
             return self.icmp_done(frame, Some(DropReason::ParseIcmp));
         };
-        let dropped = self.on_complaint(complaint, &quoted, now);
+        let echo = quote.get(quoted.l4_off as usize + 4..).and_then(|b| b.first_chunk::<2>());
+        let ident = echo.map(|b| u16::from_be_bytes(*b));
+        let dropped = self.on_complaint(complaint, &quoted, ident, now);
         self.icmp_done(frame, dropped)
     }
 
@@ -168,6 +174,10 @@ impl Stack {
 
     /// A datagram that came in fragments and fits no frame.
     pub(crate) fn deliver_large(&mut self, packet: Vec<u8>, parsed: &Parsed, net: &NetInfo, now: Instant) {
+        let raw = self.dgrams.has_raw() && self.raw_in(&packet, parsed, net);
+        if net.protocol == protocol::UDP {
+            return self.udp_large(packet, parsed, net, now);
+        }
         let l4 = parsed.l4(&packet);
         if verify_l4(net.src, net.dst, net.protocol, l4) != CsumStatus::Good {
             return self.counters.drop(DropReason::CsumL4);
@@ -175,15 +185,14 @@ impl Stack {
         let turn_round = match (net.protocol, parsed.kind) {
             (protocol::ICMP, Kind::Ipv4) => icmpv4::echo_reply_in_place,
             (protocol::ICMPV6, Kind::Ipv6) => icmpv6::echo_reply_in_place,
-            (protocol::UDP, _) => {
-                self.counters.udp_in += 1;
-                let l4_at = parsed.l4_off as usize;
-                let limited = self.owe(Owed::PortUnreachable, Original::Bytes(&packet), net, l4_at, now);
-                return self.counters.drop(limited.unwrap_or(DropReason::UdpNoSocket));
-            }
+            _ if raw => return,
             _ => return self.counters.drop(DropReason::FragTooLarge),
         };
         self.counters.icmp_in += 1;
+        if matches!(l4.first(), Some(&(icmpv4::ECHO_REPLY | icmpv6::ECHO_REPLY))) && self.ping_large(l4, net)
+        {
+            return;
+        }
         let mut l4: Vec<u8> = l4.into();
         if !self.addrs.is_local(net.dst) || !turn_round(&mut l4) {
             return self.counters.drop(DropReason::IcmpUnhandled);
@@ -191,17 +200,6 @@ impl Stack {
         self.counters.icmp_out += 1;
         let out = self.echo_out(net);
         self.send_echo(&out, &l4, now);
-    }
-
-    /// UDP has no sockets yet: port unreachable (RFC 1122 section 4.1.3.1).
-    pub(crate) fn udp_in(&mut self, frame: Frame, parsed: &Parsed, net: &NetInfo, now: Instant) -> Ingress {
-        if linerate_wire::parse_udp(parsed.l4(self.pool.bytes(&frame))).is_err() {
-            return self.dropped(frame, DropReason::ParseUdp);
-        }
-        if !self.l4_sum_ok(&frame, parsed, net) {
-            return self.dropped(frame, DropReason::CsumL4);
-        }
-        self.reported(frame, parsed, net, Owed::PortUnreachable, DropReason::UdpNoSocket, now)
     }
 }
 

@@ -7,6 +7,7 @@ use linerate_tcp::{Instant, SeqNum, TcpError};
 use linerate_wire::parse::{Quoted, parse_quoted};
 use linerate_wire::{icmpv4, icmpv6, protocol};
 
+use crate::dgram::DgramKind;
 use crate::drop_reason::DropReason;
 use crate::flow::lookup::Found;
 use crate::stack::Stack;
@@ -82,8 +83,13 @@ impl Stack {
     /// The core that owns the flow which an error quotes, if it is another one.
     pub(crate) fn error_owner(&self, quote: &[u8]) -> Option<u8> {
         let owners = self.owners.as_ref()?;
-        let key = parse_quoted(quote).ok()?.flow_key()?;
-        if self.find(&key).is_some() {
+        let quoted = parse_quoted(quote).ok()?;
+        let key = quoted.flow_key()?;
+        let ours = match quoted.protocol {
+            protocol::UDP => self.dgrams.has_udp(&key),
+            _ => self.find(&key).is_some(),
+        };
+        if ours {
             return None;
         }
         owners.other(&key)
@@ -94,6 +100,7 @@ impl Stack {
         &mut self,
         complaint: Complaint,
         quoted: &Quoted,
+        ident: Option<u16>,
         now: Instant,
     ) -> Option<DropReason> {
         // RFC 5927: it must quote a packet that we may have sent.
@@ -102,6 +109,14 @@ impl Stack {
         }
         match quoted.protocol {
             protocol::TCP => self.tcp_complaint(complaint, quoted, now),
+            protocol::UDP => {
+                let Some(ports) = quoted.ports else { return Some(DropReason::IcmpUnsolicited) };
+                self.dgram_complaint(complaint, quoted, DgramKind::Udp, ports, now)
+            }
+            protocol::ICMP | protocol::ICMPV6 => {
+                let Some(ident) = ident else { return Some(DropReason::IcmpUnsolicited) };
+                self.dgram_complaint(complaint, quoted, DgramKind::Ping, (ident, 0), now)
+            }
             _ => Some(DropReason::IcmpUnsolicited),
         }
     }
@@ -109,7 +124,11 @@ impl Stack {
     fn tcp_complaint(&mut self, complaint: Complaint, quoted: &Quoted, now: Instant) -> Option<DropReason> {
         let unsolicited = Some(DropReason::IcmpUnsolicited);
         let (Some(key), Some(seq)) = (quoted.flow_key(), quoted.tcp_seq) else { return unsolicited };
-        let Some(Found::Conn(slot)) = self.find(&key) else { return unsolicited };
+        let slot = match self.find(&key) {
+            Some(Found::Conn(slot)) => slot,
+            Some(Found::HalfOpen(i)) => return self.half_open_complaint(i, complaint, SeqNum(seq)),
+            _ => return unsolicited,
+        };
         let in_flight = self.flows.conns.get(slot as usize).is_some_and(|c| c.tcb.is_in_flight(SeqNum(seq)));
         if !in_flight {
             return unsolicited;
@@ -130,6 +149,18 @@ impl Stack {
         }
         self.mark_dirty(slot);
         self.settle(slot, now);
+        None
+    }
+
+    /// Nobody holds a half-open connection yet: a hard error about its SYN-ACK and it is forgotten, a soft one changes
+    /// nothing.
+    fn half_open_complaint(&mut self, i: u32, complaint: Complaint, seq: SeqNum) -> Option<DropReason> {
+        if self.flows.half_opens.get(i).iss != seq {
+            return Some(DropReason::IcmpUnsolicited);
+        }
+        if let Complaint::Unreachable { hard: true, .. } = complaint {
+            self.forget_half_open(i);
+        }
         None
     }
 

@@ -89,6 +89,21 @@ impl Stack {
         handed: bool,
         now: Instant,
     ) -> Ingress {
+        if net.protocol != protocol::TCP && self.dgrams.has_raw() && !handed {
+            return self.deliver_copies(frame, parsed, net, handed, now);
+        }
+        self.deliver_once(frame, parsed, net, handed, now)
+    }
+
+    #[inline]
+    pub(crate) fn deliver_once(
+        &mut self,
+        frame: Frame,
+        parsed: Parsed,
+        net: NetInfo,
+        handed: bool,
+        now: Instant,
+    ) -> Ingress {
         match net.protocol {
             protocol::TCP => self.tcp_in(frame, parsed, net, handed, now),
             protocol::ICMP if parsed.kind == Kind::Ipv4 => self.icmpv4_in(frame, parsed, &net, handed, now),
@@ -97,7 +112,7 @@ impl Stack {
                 self.igmp_in(frame, &parsed, &net, now);
                 Ingress::Done
             }
-            protocol::UDP => self.udp_in(frame, &parsed, &net, now),
+            protocol::UDP => self.udp_in(frame, parsed, &net, handed, now),
             _ => self.unknown_protocol(frame, &parsed, &net, now),
         }
     }

@@ -39,7 +39,7 @@ impl IpIds {
     }
 
     // SplitMix64.
-    fn random(&mut self) -> u32 {
+    pub fn random(&mut self) -> u32 {
         self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.rng ^ (self.rng >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

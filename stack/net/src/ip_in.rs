@@ -232,7 +232,6 @@ impl Stack {
         while let Some(e) = self.frags_v4.expire(now).or_else(|| self.frags_v6.expire(now)) {
             self.counters.drop(DropReason::FragTimeout);
             let Some(first) = e.first else { continue };
-            // The header was kept as it will stand before the whole: good enough to be recognised by its sender.
             let Ok(q) = linerate_wire::parse_quoted(&first) else { continue };
             let net = NetInfo {
                 src: e.key.src,
@@ -320,7 +319,7 @@ fn judge_options(offset: usize, header: &[u8]) -> Verdict {
 
 type Split = Result<(Box<[u8]>, usize), Option<Owed>>;
 
-/// The header that the whole will have, and where the fragment's payload begins.
+/// What stands in front of the fragment's payload, and where that begins.
 fn split_v4(packet: &[u8], f: Fragment) -> Split {
     let header_len = usize::from(packet.first().map_or(0, |b| b & 0x0f)) * 4;
     let payload_len = packet.len().saturating_sub(header_len);
@@ -332,14 +331,12 @@ fn split_v4(packet: &[u8], f: Fragment) -> Split {
     Ok((packet[..header_len].into(), header_len))
 }
 
-/// The same for IPv6: the unfragmentable part, with the fragment header taken out.
+/// The same for IPv6: the unfragmentable part and the fragment header.
 //= RFC 8200 section 4.5
 fn split_v6(packet: &[u8], f: Fragment) -> Split {
-    let mut next_header_at = 6;
     for header in ext_headers(packet) {
         let header = header.map_err(|_| None)?;
         if header.kind != protocol::IPV6_FRAGMENT {
-            next_header_at = header.offset;
             continue;
         }
         let at = header.offset + ipv6::FRAGMENT_HEADER_LEN;
@@ -359,9 +356,7 @@ fn split_v6(packet: &[u8], f: Fragment) -> Split {
         if payload_len == 0 {
             return Err(None);
         }
-        let mut unfragmentable: Box<[u8]> = packet[..header.offset].into();
-        unfragmentable[next_header_at] = header.bytes[0];
-        return Ok((unfragmentable, at));
+        return Ok((packet[..at].into(), at));
     }
     Err(None)
 }
@@ -401,10 +396,15 @@ fn cut_chain(packet: &[u8]) -> Option<(NetInfo, usize)> {
 
 /// The datagram as if it had come in one packet; `None` if no length field can say it.
 fn rebuild(header: &[u8], payload: &[u8], ecn: u8) -> Option<Vec<u8>> {
-    let mut packet = Vec::with_capacity(header.len() + payload.len());
-    packet.extend_from_slice(header);
+    let is_v6 = header.first()? >> 4 == 6;
+    let kept = if is_v6 { header.len() - ipv6::FRAGMENT_HEADER_LEN } else { header.len() };
+    let mut packet = Vec::with_capacity(kept + payload.len());
+    packet.extend_from_slice(&header[..kept]);
     packet.extend_from_slice(payload);
-    if header.first()? >> 4 == 6 {
+    if is_v6 {
+        // The header in front of the fragment header now names what that named.
+        let before = ext_headers(header).filter_map(Result::ok).take_while(|h| h.offset < kept).last();
+        packet[before.map_or(6, |h| h.offset)] = header[kept];
         let len = u16::try_from(packet.len() - ipv6::HEADER_LEN).ok()?;
         packet[4..6].copy_from_slice(&len.to_be_bytes());
         packet[1] = packet[1] & 0xcf | ecn << 4;

@@ -140,7 +140,7 @@ impl Stack {
     }
 
     fn send_piece(&mut self, mut frame: Frame, out: &IpOut, fragment: Option<Fragment>, now: Instant) {
-        let hop = self.hop_of(out, now);
+        let hop = self.hop_of(out.src, out.dst, now);
         let id = match fragment {
             Some(f) => f.id,
             //= RFC 6864 section 4.1
@@ -158,6 +158,10 @@ impl Stack {
         });
         let Some(start) = pushed else { return self.drop_frame(frame, DropReason::TxRefused) };
         self.pool.set_range(&mut frame, start, at + len - start);
+        self.leave(frame, hop);
+    }
+
+    fn leave(&mut self, frame: Frame, hop: Hop) {
         match hop {
             Hop::Raw | Hop::Mac(_) => self.transmit(frame),
             Hop::Pending(ip) => {
@@ -169,13 +173,13 @@ impl Stack {
         }
     }
 
-    fn hop_of(&mut self, out: &IpOut, now: Instant) -> Hop {
-        match (self.link, out.dst) {
+    fn hop_of(&mut self, src: IpAddr, dst: IpAddr, now: Instant) -> Hop {
+        match (self.link, dst) {
             (Link::Ethernet(_), IpAddr::V4(dst)) if self.addrs.is_broadcast_v4(dst) => {
                 Hop::Mac(eth::BROADCAST)
             }
             _ => {
-                let key = FlowKey { local: out.src, remote: out.dst, local_port: 0, remote_port: 0 };
+                let key = FlowKey { local: src, remote: dst, local_port: 0, remote_port: 0 };
                 next_hop(self.link, &self.routes, &mut self.neigh, &key, now)
             }
         }
@@ -221,9 +225,41 @@ impl Stack {
         Ok(())
     }
 
+    /// Sends a packet whose IP header the caller wrote.
+    pub(crate) fn send_packet(
+        &mut self,
+        key: &FlowKey,
+        header: &[u8],
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), Unsent> {
+        let len = header.len() + body.len();
+        if len > self.pool.payload_bytes() {
+            return Err(Unsent::TooLong);
+        }
+        let mut frame = self.frame_of(header, body, 0, len).ok_or(Unsent::NotNow)?;
+        let hop = self.hop_of(key.local, key.remote, now);
+        let at = frame.start();
+        if let (Link::Ethernet(mac), Hop::Mac(to)) = (self.link, &hop) {
+            let pushed = self.pool.writable(&mut frame).and_then(|chunk| {
+                let mut p = Push::new(chunk, at, at + len);
+                p.set_ethertype(eth::ETHERTYPE_IPV4);
+                p.eth(mac, *to, None).ok()?;
+                Some(p.start())
+            });
+            let Some(start) = pushed else {
+                self.drop_frame(frame, DropReason::TxRefused);
+                return Ok(());
+            };
+            self.pool.set_range(&mut frame, start, at + len - start);
+        }
+        self.leave(frame, hop);
+        Ok(())
+    }
+
     /// A frame with `len` bytes from `at` on of two parts that are one message.
     fn frame_of(&mut self, head: &[u8], body: &[u8], at: usize, len: usize) -> Option<Frame> {
-        if self.batch.room() == 0 {
+        if self.batch.room() == 0 || len > self.pool.payload_bytes() {
             return None;
         }
         let mut frame = self.pool.alloc()?;

@@ -22,6 +22,7 @@ mod reassembly;
 mod syn_in;
 mod tcp_in;
 
+pub mod dgram;
 pub mod sock;
 
 pub mod egress;
@@ -44,6 +45,7 @@ pub use arp_nd::Lesson;
 pub use auto::{AddrEvent, AutoConfig};
 pub use config::{Link, StackConfig};
 pub use counters::Counters;
+pub use dgram::{DgramId, DgramKind, DgramMeta, DgramNotice, DgramOptions, PmtuDiscovery};
 pub use drop_reason::DropReason;
 pub use flow::owner::Owners;
 pub use flow::{FlowId, ListenerId};

@@ -60,6 +60,15 @@ pub const FRAG_QUEUE_OVERHEAD: usize = 384;
 /// 262,144): 8 KiB a core.
 pub const IP_ID_COUNTERS: usize = 2048;
 
+/// Bytes that may wait in a datagram socket, by default: about Linux's rmem_default of 212,992.
+pub const DGRAM_RECV_BYTES: usize = 256 << 10;
+/// What a waiting datagram costs beside its payload, so that empty ones are not free.
+pub const DGRAM_OVERHEAD: usize = 256;
+/// ICMP errors that wait in a datagram socket at most.
+pub const DGRAM_NOTICES_MAX: usize = 16;
+/// Random ports tried before a datagram socket gives up: with half of all ports taken it fails once in 2^64.
+pub const DGRAM_PORT_TRIES: u32 = 64;
+
 /// Ethernet, IP and TCP headers without options: what the MTU loses to fixed headers, IPv4 (RFC 9293 MUST-67).
 pub const IPV4_TCP_HEADER_BYTES: u16 = 40;
 /// The same for IPv6.

@@ -29,6 +29,26 @@ pub enum SockError {
     NoPort,
     /// Too many groups joined (ENOBUFS).
     NoBuffer,
+    /// Not now: nothing to read, no frame or no room to send (EAGAIN).
+    WouldBlock,
+    /// Longer than IP, or a path that must not be fragmented on, takes (EMSGSIZE).
+    MessageSize,
+    /// The socket has no peer (ENOTCONN, EDESTADDRREQ).
+    NotConnected,
+    /// No such socket, or it is closed (EBADF).
+    BadSocket,
+    /// Not a message that this socket sends (EINVAL).
+    InvalidMessage,
+    /// A broadcast address without leave; or a filter on the way forbids it (EACCES).
+    AccessDenied,
+    /// Nobody listens there (ECONNREFUSED).
+    Refused,
+    /// The host can't be reached (EHOSTUNREACH).
+    HostUnreachable,
+    /// The host does not speak that protocol (ENOPROTOOPT).
+    ProtocolUnreachable,
+    /// A header of ours made no sense to somebody (EPROTO).
+    Protocol,
 }
 
 impl core::fmt::Display for SockError {
@@ -40,6 +60,16 @@ impl core::fmt::Display for SockError {
             Self::InvalidDestination => "TCP can't connect to a broadcast, multicast or unspecified address",
             Self::NoPort => "no free local port towards that address",
             Self::NoBuffer => "too many groups",
+            Self::WouldBlock => "not now",
+            Self::MessageSize => "message too long",
+            Self::NotConnected => "the socket has no peer",
+            Self::BadSocket => "no such socket",
+            Self::InvalidMessage => "not a message that this socket sends",
+            Self::AccessDenied => "not allowed",
+            Self::Refused => "nobody listens there",
+            Self::HostUnreachable => "host unreachable",
+            Self::ProtocolUnreachable => "protocol unreachable",
+            Self::Protocol => "protocol error",
         })
     }
 }
@@ -409,6 +439,7 @@ impl Stack {
     /// Takes home every frame that still waits somewhere in the stack: for a neighbour, or to be sent. After
     /// [`abort_all`](Self::abort_all), before the port is closed.
     pub fn drain(&mut self) {
+        self.drain_dgrams();
         while let Some(frame) = self.neigh.drain() {
             self.pool.free(frame);
         }

@@ -15,6 +15,7 @@ use crate::addr::{AddrError, AddrSet, IfAddr};
 use crate::auto::Auto;
 use crate::config::{Link, StackConfig};
 use crate::counters::Counters;
+use crate::dgram::Dgrams;
 use crate::drop_reason::DropReason;
 use crate::egress::{Egress, Path};
 use crate::flow::listeners::Listeners;
@@ -69,6 +70,7 @@ pub struct Stack {
     pub(crate) frags_v4: Reassembly,
     pub(crate) frags_v6: Reassembly,
     pub(crate) ip_ids: IpIds,
+    pub(crate) dgrams: Dgrams,
     pub(crate) flows: Flows,
     pub(crate) listeners: Listeners,
     pub(crate) owners: Option<Owners>,
@@ -135,6 +137,7 @@ impl Stack {
             frags_v4: Reassembly::new(FRAG_TIMEOUT_V4_NS),
             frags_v6: Reassembly::new(FRAG_TIMEOUT_V6_NS),
             ip_ids: IpIds::new(HashKey([k1, k0]), seed),
+            dgrams: Dgrams::new(HashKey([k0, k1])),
             flows: Flows::new(HashKey([k0, k1])),
             listeners: Listeners::default(),
             owners: None,
@@ -229,7 +232,7 @@ impl Stack {
     /// Frames that the stack holds, counted where they are: a walk over connections and neighbours.
     pub fn frames_held(&self) -> usize {
         let conns: usize = self.flows.conns.iter().flatten().map(|c| c.tcb.frames_held()).sum();
-        conns + self.neigh.frames_held()
+        conns + self.neigh.frames_held() + self.dgrams.frames_held()
     }
 
     /// What fragments hold: bytes of memory, upkeep included, and datagrams under way.
@@ -244,6 +247,7 @@ impl Stack {
             || !self.syn_acks_due.is_empty()
             || !self.ready.is_empty()
             || !self.accepting.is_empty()
+            || self.dgrams.has_ready()
             || !self.batch.is_empty()
     }
 

@@ -181,8 +181,45 @@ fn a_hard_error_ends_a_handshake() {
     let mut h = Host::new(TcpConfig::default());
     let (_, out) = h.syn(&Opts::default());
     h.inject(&unreachable(1, &out[0]));
+    let mut forged = out[0].clone();
+    forged.seq ^= 1;
+    h.inject(&unreachable(3, &forged));
+    assert_eq!(h.run(2 * SEC).len(), 1, "the SYN-ACK goes again");
     h.inject(&unreachable(3, &out[0]));
-    h.run(300 * SEC);
-    assert_eq!(h.stack.conns(), 0);
-    assert_eq!(h.stack.accept(h.listener), None);
+    assert!(h.run(300 * SEC).is_empty());
+    h.assert_home();
+}
+
+/// With several cores the error comes to any of them: the one that owns the flow it quotes acts on it.
+#[test]
+fn errors_are_handed_to_the_owner_of_the_flow() {
+    let mut h = Host::new(TcpConfig::default());
+    let (_, id, segs) = in_flight(&mut h, &Opts::default());
+    h.stack.set_owners(linerate_net::Owners::equal(2, 0));
+    let (mut here, mut there) = (0, 0);
+    for port in 1..64 {
+        let mut other = segs[0].clone();
+        other.dst_port = port;
+        let frame = support::frame_of(&mut h.stack, &unreachable(3, &other));
+        let now = h.now;
+        match h.stack.ingress(frame, now) {
+            linerate_net::Ingress::Done => here += 1,
+            linerate_net::Ingress::Handoff { frame, parsed, owner } => {
+                assert_eq!(owner, 1);
+                there += 1;
+                h.stack.ingress_handed(frame, parsed, now);
+            }
+        }
+    }
+    assert!(here > 10 && there > 10 && here + there == 63);
+    assert_eq!(
+        h.stack.counters().dropped(DropReason::IcmpUnsolicited),
+        63,
+        "nobody's, wherever it is looked at"
+    );
+    assert_eq!(h.stack.counters().icmp_in, 63, "counted once");
+    // A flow of ours is ours, whatever the table says.
+    h.inject(&unreachable(1, &segs[0]));
+    assert_eq!(h.stack.take_soft_error(id), Some(TcpError::HostUnreachable));
+    h.assert_ledger();
 }

@@ -44,7 +44,7 @@ fn rx_drops(c: &Counters) -> u64 {
 /// Every layer that takes a frame in counts it; a frame that TCP or ICMP counts may still be dropped there.
 fn taken(c: &Counters) -> u64 {
     // The last fragment of a datagram is counted as a fragment, then as what the whole is.
-    c.arp_in + c.icmp_in + c.tcp_segs_in + c.udp_in + c.frags_in - c.reassembled
+    c.arp_in + c.icmp_in + c.tcp_segs_in + c.udp_in + c.raw_in + c.frags_in - c.reassembled
 }
 
 struct Fuzz {

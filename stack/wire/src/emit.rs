@@ -114,6 +114,11 @@ impl<'a> Push<'a> {
         self.buf.get(self.start..self.end).unwrap_or(&[])
     }
 
+    /// Says what the Ethernet header will name, where the payload begins with a network header already.
+    pub fn set_ethertype(&mut self, ethertype: u16) {
+        self.ethertype = ethertype;
+    }
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.end - self.start

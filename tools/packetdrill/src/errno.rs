@@ -31,6 +31,16 @@ impl From<SockError> for Errno {
             // What Linux answers where no route leads: TCP to a broadcast or multicast address.
             SockError::InvalidDestination => Self::ENETUNREACH,
             SockError::NoBuffer => Self::ENOBUFS,
+            SockError::WouldBlock => Self::EAGAIN,
+            SockError::MessageSize => Self::EMSGSIZE,
+            SockError::NotConnected => Self::EDESTADDRREQ,
+            SockError::BadSocket => Self::EBADF,
+            SockError::InvalidMessage => Self::EINVAL,
+            SockError::AccessDenied => Self::EACCES,
+            SockError::Refused => Self::ECONNREFUSED,
+            SockError::HostUnreachable => Self::EHOSTUNREACH,
+            SockError::ProtocolUnreachable => Self::ENOPROTOOPT,
+            SockError::Protocol => Self::EPROTO,
         }
     }
 }
