@@ -409,6 +409,14 @@ impl Stack {
         self.change(id, |c, _| c.tcb.set_quickack(segs));
     }
 
+    /// Changes the congestion control of a connection by the name that Linux has for it: `cubic`, `reno` or `bbr`. It
+    /// goes on from the present window. `false`: no such algorithm.
+    pub fn set_congestion_control(&mut self, id: FlowId, name: &str) -> bool {
+        let Some(kind) = linerate_tcp::cc::CcKind::from_name(name) else { return false };
+        self.configure(id, |c| c.cc = kind);
+        true
+    }
+
     /// Turns Nagle's algorithm off or on.
     //= RFC 9293 section 3.7.4, MUST-17
     pub fn set_nodelay(&mut self, id: FlowId, nodelay: bool) {

@@ -533,3 +533,45 @@ fn segments_carry_only_agreed_options() {
         assert!(out.iter().all(|s| s.options.mss.is_none()));
     }
 }
+
+/// 10 segments at twice the window an RTT (10 ms): 2 MB/s, so two a millisecond.
+#[test]
+fn a_paced_window_leaves_over_the_round_trip() {
+    let (mut h, p, id) = open_with(TcpConfig { pacing: true, ..TcpConfig::default() }, Opts::default());
+    let start = h.now.0;
+    let mut out = h.write(id, &bytes(60_000));
+    assert!((1..=2).contains(&p.data(&out).len()), "a quantum at once");
+    out.extend(h.run(3 * MS));
+    let sent = p.data(&out).len();
+    assert!((5..=8).contains(&sent), "{sent} of 10 in 3 ms");
+    out.extend(h.run(3 * MS));
+    assert_eq!(p.data(&out).len(), 10);
+    let bursts: std::collections::BTreeSet<u64> = out.iter().map(|s| s.at - start).collect();
+    assert!(bursts.len() >= 5, "{bursts:?}");
+    assert_eq!(h.stack.info(id).unwrap().pacing_bytes_per_s, 2_000_000);
+}
+
+#[test]
+fn congestion_control_changes_on_a_living_connection() {
+    use linerate_tcp::cc::CcKind;
+    let (mut h, mut p, id) = open(sacked());
+    let data = bytes(60_000);
+    let mut got = 0;
+    h.write(id, &data);
+    for (i, name) in ["bbr", "cubic", "bbr", "reno", "bbr"].iter().enumerate() {
+        // With segments in flight, of which one is lost.
+        let off = 4000 * (i as u32 + 1);
+        h.ack(&mut p, off - 2000);
+        assert!(h.stack.set_congestion_control(id, name));
+        assert_eq!(h.stack.info(id).unwrap().cc, CcKind::from_name(name).unwrap());
+        h.run(5 * MS);
+        let out = h.sack(&mut p, off - 2000, &[(off - 1000, off)]);
+        got += p.data(&out).len();
+        got += p.data(&h.run(20 * MS)).len();
+        h.ack(&mut p, off);
+        assert_eq!(h.stack.info(id).unwrap().bbr.is_some(), *name == "bbr");
+    }
+    assert!(got > 5, "{got}");
+    assert!(!h.stack.set_congestion_control(id, "vegas"));
+    h.assert_ledger();
+}

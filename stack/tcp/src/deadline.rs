@@ -33,7 +33,7 @@ impl Tcb {
             && let Some(p) = self.snd.paced.as_deref_mut()
         {
             // The next burst may leave, below.
-            p.gate.open();
+            p.gate.open(now);
         }
         let mut probe = Probe::None;
         if self.rexmit_at <= now {

@@ -1,10 +1,24 @@
 //! What an observer may know of a connection.
 
+use crate::cc::CcKind;
+use crate::cc::bbr::Phase;
 use crate::seq::SeqNum;
 use crate::snd::{LOST, RETRANS, SACKED};
 use crate::stats::Stats;
 use crate::tcb::{Recovery, State, Tcb};
 use crate::time::Instant;
+
+/// BBR's model, as Linux's TCP_CC_INFO tells it.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct BbrInfo {
+    pub phase: Phase,
+    pub bw_bytes_per_s: u64,
+    /// `u64::MAX`: no sample yet.
+    pub min_rtt_ns: u64,
+    pub pacing_gain: f64,
+    pub cwnd_gain: f64,
+}
 
 /// A snapshot, in the spirit of Linux's TCP_INFO.
 #[derive(Clone, Debug)]
@@ -56,6 +70,12 @@ pub struct TcpInfo {
     pub bytes_acked: u64,
     /// Sequence space received in order: FIN counts one.
     pub bytes_received: u64,
+    pub cc: CcKind,
+    /// 0: not paced.
+    pub pacing_bytes_per_s: u64,
+    /// Latest delivery rate sample; 0: none, or not measured (only BBR does).
+    pub delivery_bytes_per_s: u64,
+    pub bbr: Option<BbrInfo>,
 }
 
 /// What congestion control is at (the names are Linux's).
@@ -80,6 +100,7 @@ impl Tcb {
         let count = |flag| sent().filter(|s| s.has(flag)).count() as u32;
         let handshake = matches!(self.state, State::SynSent | State::SynReceived);
         let fin_out = self.fin_sent && self.flight() > 0;
+        let paced = self.snd.paced.as_deref();
         let persisting = self.rexmit == crate::tcb::Rexmit::Persist && self.rexmit_at.armed().is_some();
         TcpInfo {
             state: self.state,
@@ -126,6 +147,16 @@ impl Tcb {
             fin_received: self.fin_received,
             bytes_acked: u64::from(self.snd_una.since(self.iss)).saturating_sub(self.passive as u64),
             bytes_received: u64::from(self.rcv_nxt.since(self.irs)).saturating_sub(1),
+            cc: self.cc.kind(),
+            pacing_bytes_per_s: paced.map_or(0, |p| p.gate.rate()),
+            delivery_bytes_per_s: paced.and_then(|p| p.rate.as_ref()).map_or(0, |r| r.rate as u64),
+            bbr: self.cc.bbr().map(|b| BbrInfo {
+                phase: b.phase(),
+                bw_bytes_per_s: b.bw(),
+                min_rtt_ns: b.min_rtt(),
+                pacing_gain: b.gains().0,
+                cwnd_gain: b.gains().1,
+            }),
         }
     }
 

@@ -125,11 +125,18 @@ pub(crate) struct Pacer {
     due: Instant,
     /// Closed until then; `NEVER`: open.
     pub closed_until: Instant,
+    /// The gate was opened late: what the rate would have sent since then may follow at once.
+    late: bool,
 }
 
 impl Pacer {
     pub fn new() -> Self {
-        Self { rate: 0, quantum: 0, due: Instant(0), closed_until: Instant::NEVER }
+        Self { rate: 0, quantum: 0, due: Instant(0), closed_until: Instant::NEVER, late: false }
+    }
+
+    /// Bytes/s; 0: not known yet.
+    pub fn rate(&self) -> u64 {
+        self.rate
     }
 
     pub fn set_rate(&mut self, rate: u64, smss: u32) {
@@ -148,7 +155,7 @@ impl Pacer {
             if now < until {
                 return false;
             }
-            self.closed_until = Instant::NEVER;
+            self.open(now);
         }
         if self.due.since(now) >= self.burst_ns() {
             self.closed_until = self.due;
@@ -157,15 +164,22 @@ impl Pacer {
         true
     }
 
-    /// `len` bytes left. A turn that came late is made up for, by a burst at most.
+    /// `len` bytes left.
     pub fn on_sent(&mut self, len: u32, now: Instant) {
         let Some(takes) = (len as u64 * SEC).checked_div(self.rate) else { return };
-        self.due = self.due.max(now - self.burst_ns()) + takes;
+        let from = if self.late { self.due } else { self.due.max(now) };
+        self.due = from + takes;
+        self.late &= self.due < now;
     }
 
-    /// There is nothing to release.
-    pub fn open(&mut self) {
+    /// The next burst may leave. A turn that came late is made up for, by a burst at most; time without anything to send
+    /// is not.
+    pub fn open(&mut self, now: Instant) {
         self.closed_until = Instant::NEVER;
+        if self.rate > 0 {
+            self.due = self.due.max(now - self.burst_ns());
+            self.late = self.due < now;
+        }
     }
 
     fn burst_ns(&self) -> u64 {
