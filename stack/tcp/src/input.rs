@@ -103,7 +103,10 @@ impl Tcb {
         if seg.has(TcpFlags::RST) {
             //= RFC 5961 section 3.2
             if seg.seq != self.rcv_nxt {
-                self.challenge_ack(env);
+                // The right edge itself, where an ACK may stand, is outside the window for a RST.
+                if seg.seq.before(self.rcv_adv) {
+                    self.challenge_ack(env);
+                }
                 return Disposition::Drop(TcpDrop::RstIgnored);
             }
             self.on_reset(env);
