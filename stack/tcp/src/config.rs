@@ -67,6 +67,8 @@ pub struct TcpConfig {
     /// R2: retransmissions of a segment before the connection is given up.
     //= RFC 9293 section 3.8.3, MUST-21
     pub data_retries: u8,
+    /// The first so many timeouts of a SYN do not double the next (Linux's tcp_syn_linear_timeouts).
+    pub syn_linear_timeouts: u8,
     /// R2 of a SYN.
     //= RFC 9293 section 3.8.3, MUST-22
     pub syn_retries: u8,
@@ -100,6 +102,11 @@ pub struct TcpConfig {
     pub ttl: u8,
     /// One challenge ACK per this time at most, ns (RFC 5961 section 7); 0: no limit.
     pub challenge_ack_interval_ns: u64,
+    /// Linux's habits where the RFCs leave a choice, for tests that were written for it: quick ACKs, ping-pong and an
+    /// adaptive delay, Nagle's algorithm in Minshall's variant, an initial window in spite of one lost SYN. Wants `stats`.
+    pub linux_habits: bool,
+    /// Largest receive buffer that the window scale is to express, if more than `rcv_buf_bytes`.
+    pub wscale_buf_bytes: u32,
     /// Keep counts of each connection ([`Stats`](crate::stats::Stats), some 160 bytes of heap).
     pub stats: bool,
     /// Search for the path's MTU by the fate of segments (RFC 4821).
@@ -151,6 +158,7 @@ impl Default for TcpConfig {
             keepalive_probes: limits::KEEPALIVE_PROBES,
             r1_retries: limits::R1_RETRIES,
             data_retries: limits::DATA_RETRIES,
+            syn_linear_timeouts: 0,
             syn_retries: limits::SYN_RETRIES,
             synack_retries: limits::SYNACK_RETRIES,
             user_timeout_ns: None,
@@ -164,6 +172,8 @@ impl Default for TcpConfig {
             tos: 0,
             ttl: limits::TTL,
             challenge_ack_interval_ns: limits::CHALLENGE_ACK_INTERVAL_NS,
+            linux_habits: false,
+            wscale_buf_bytes: 0,
             stats: false,
             syn_cookies: SynCookies::Auto,
             mtu_probing: MtuProbing::OnBlackHole,
@@ -185,8 +195,10 @@ impl TcpConfig {
 
     /// The shift that lets 16 bits express the receive buffer: RFC 7323 section 2.
     pub fn wscale(&self) -> u8 {
+        let most = if self.window_clamp_bytes == 0 { u32::MAX } else { self.window_clamp_bytes };
+        let buf = self.rcv_buf().max(self.wscale_buf_bytes.min(most));
         let mut shift = 0;
-        while shift < limits::WSCALE_MAX && (self.rcv_buf() >> shift) > 0xffff {
+        while shift < limits::WSCALE_MAX && (buf >> shift) > 0xffff {
             shift += 1;
         }
         shift

@@ -25,6 +25,10 @@ impl Tcb {
         if self.ack_at <= now {
             self.ack_at = Instant::NEVER;
             self.ack_now = true;
+            let rto = self.rtt.rto();
+            if let Some(q) = self.quick_acks() {
+                q.timer(rto);
+            }
         }
         if self.keepalive_at <= now {
             self.on_keepalive(env);
@@ -107,7 +111,9 @@ impl Tcb {
         }
         //= RFC 6298 section 5.5
         //= RFC 9293 section 3.8.2, MUST-19
-        self.rtt.back_off();
+        if self.state != State::SynSent || self.retries > env.cfg.syn_linear_timeouts {
+            self.rtt.back_off();
+        }
         self.rexmit = Rexmit::Rto;
         self.rexmit_at = env.now + self.rto(env.cfg);
         if matches!(self.state, State::SynSent | State::SynReceived) {

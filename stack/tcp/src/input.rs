@@ -237,6 +237,7 @@ impl Tcb {
     /// bare ACKs would never end, so those are limited like challenge ACKs.
     fn ack_out_of_window(&mut self, seg: &SegmentIn, env: &Env) {
         if seg.seq_len() > 0 && !seg.has(TcpFlags::SYN) {
+            self.note_repeated_text();
             self.ack_now = true;
         } else {
             self.challenge_ack(env);
@@ -304,7 +305,11 @@ impl Tcb {
             if self.detached {
                 // SHLD-3: the application is gone; RST says that this data is lost.
                 //= RFC 9293 section 3.6.1, SHLD-3
-                let rst = self.rst_segment();
+                let mut rst = self.rst_segment();
+                if env.cfg.linux_habits {
+                    // At the peer's own RCV.NXT, as to a segment of nobody's.
+                    rst = Segment { seq: seg.ack, flags: TcpFlags::RST, ..Segment::default() };
+                }
                 self.die(env, Some(TcpError::Aborted));
                 return Disposition::Reply(rst);
             }
@@ -328,7 +333,8 @@ impl Tcb {
 
     pub(crate) fn take_in_order(&mut self, frame: Frame, env: &mut Env) {
         let full = frame.len() >= self.smss.min(self.local_mss) as usize;
-        self.rcv_nxt += frame.len() as u32;
+        let len = frame.len() as u32;
+        self.rcv_nxt += len;
         env.counters.copied_out += env.short_of_frames as u64;
         self.recv.push(Chunk::keep(frame, env.pool, env.short_of_frames));
         if let Some(ooo) = &mut self.ooo {
@@ -343,13 +349,16 @@ impl Tcb {
             self.tidy_ooo();
         }
         self.raise(Events::READABLE);
-        self.schedule_ack(full, env);
+        self.schedule_ack(full, len, env);
     }
 
     /// SHLD-18, SHLD-19: every second segment, or soon; in bulk every few, or very soon.
     //= RFC 9293 section 3.8.6.3, SHLD-18, MUST-40, SHLD-19
     //= RFC 9293 section 3.10.7.4, MUST-58
-    fn schedule_ack(&mut self, full: bool, env: &Env) {
+    fn schedule_ack(&mut self, full: bool, len: u32, env: &Env) {
+        if self.stats.is_some() && self.decide_ack_as_linux(len, env) {
+            return;
+        }
         self.unacked_segs = self.unacked_segs.saturating_add(1);
         self.bulk_segs = if full { self.bulk_segs.saturating_add(1).min(BULK_SEGS) } else { 0 };
         let bulk = self.bulk_segs >= BULK_SEGS && env.cfg.stretch_acks;
@@ -397,7 +406,9 @@ impl Tcb {
     fn on_fin(&mut self, env: &mut Env) {
         self.rcv_nxt += 1;
         self.fin_received = true;
-        self.ack_now = true;
+        if self.state != State::Established || self.ooo.is_some() || !self.decide_fin_ack_as_linux(env) {
+            self.ack_now = true;
+        }
         if let Some(o) = &mut self.ooo {
             o.clear(env.pool);
             o.sack.advance(self.rcv_nxt);

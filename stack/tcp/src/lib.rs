@@ -26,6 +26,7 @@ mod icmp;
 mod input;
 mod input_fast;
 pub mod open;
+mod quick_acks;
 mod rack;
 pub mod rate;
 pub mod rcv;

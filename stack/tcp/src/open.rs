@@ -8,6 +8,7 @@ use crate::cc::Cc;
 use crate::config::TcpConfig;
 use crate::input::{Disposition, TcpDrop};
 use crate::limits::{MSS_DEFAULT_V4, MSS_DEFAULT_V6, WSCALE_MAX};
+use crate::quick_acks::QuickAcks;
 use crate::rack::Rack;
 use crate::rcv::RecvQueue;
 use crate::rtt::Rtt;
@@ -102,7 +103,9 @@ impl Tcb {
             told_user_timeout: 0,
             keepalive_due: false,
             last_recv_at: now,
-            stats: cfg.stats.then(|| Box::new(Stats::new(now))),
+            stats: cfg
+                .stats
+                .then(|| Box::new(Stats::new(now, cfg.linux_habits.then(|| QuickAcks::new(o.iss))))),
         };
         if !cfg.window_scaling {
             tcb.rcv_buf = tcb.rcv_buf.min(0xffff);
@@ -231,7 +234,7 @@ impl Tcb {
 
     pub(crate) fn establish(&mut self, env: &mut Env) {
         self.state = if self.fin_queued { State::FinWait1 } else { State::Established };
-        let handshake_was_lossy = self.retries > 0;
+        let handshake_was_lossy = self.retries > env.cfg.linux_habits as u8;
         self.retries = 0;
         self.rtt.backoff = 0;
         self.syn_due = false;

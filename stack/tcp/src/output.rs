@@ -163,7 +163,7 @@ impl Tcb {
         } else if len < smss
             && is_last
             && !self.fin_queued
-            && ((!self.nodelay && in_flight > 0) || env.cfg.cork)
+            && ((!self.nodelay && in_flight > 0 && self.small_in_flight()) || env.cfg.cork)
         {
             //= RFC 9293 section 3.7.4, SHLD-7, MUST-17
             //= RFC 9293 section 3.9.1.2, MUST-60
@@ -192,6 +192,9 @@ impl Tcb {
         self.snd.sent_next(env.now);
         if let Some(s) = &mut self.stats {
             s.data_out(len, false, env.now);
+            if let Some(q) = s.acks.as_mut().filter(|_| len < self.smss as u32) {
+                q.snd_sml = self.snd.segs[i].end();
+            }
         }
         self.snd_nxt = self.snd_nxt.max(self.snd.segs[i].seq + len + fin as u32);
         self.fin_sent |= fin;
@@ -383,6 +386,11 @@ impl Tcb {
         env.counters.segs_out += 1;
         if let Some(s) = &mut self.stats {
             s.segs_out += 1;
+            if (self.ack_now || self.ack_at.armed().is_some())
+                && let Some(q) = &mut s.acks
+            {
+                q.ack_out();
+            }
         }
         self.last_ack_sent = self.rcv_nxt;
         if self.sack_on && !with_sack && self.ooo.as_ref().is_some_and(|o| !o.sack.is_empty()) {

@@ -122,8 +122,8 @@ impl SendQueue {
         }
         let taken = data.len() - rest.len();
         if taken > 0 {
-            // The end of a write is pushed (MUST-61). An end that later bytes of the same turn are appended to
-            // stays marked: SHLD-27 allows to collapse them.
+            // The end of a write is pushed (MUST-61). One that later bytes are appended to is an end no more: SHLD-27
+            // asks to collapse them.
             //= RFC 9293 section 3.9.1.2, SHLD-27, SHLD-28
             //= RFC 9293 section 3.9.1.2, MUST-61
             self.segs.back_mut().expect("bytes were written").flags |= PSH;
@@ -346,6 +346,7 @@ fn append(pool: &Pool, seg: &mut TxSeg, data: &[u8], mss: u32) -> usize {
     let sum = checksum::copy_and_sum(&mut chunk[start + len..start + len + n], &data[..n]);
     seg.sum = checksum::combine(seg.sum, sum, len % 2 == 1);
     pool.set_range(&mut seg.frame, start, len + n);
+    seg.flags &= !PSH;
     n
 }
 

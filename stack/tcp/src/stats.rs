@@ -1,6 +1,7 @@
 //! What one connection counts, if it was told to ([`TcpConfig::stats`](crate::TcpConfig::stats)): what RFC 4898 calls
 //! instruments, as far as Linux's TCP_INFO shows them.
 
+use crate::quick_acks::QuickAcks;
 use crate::time::Instant;
 
 /// Counts since the connection began.
@@ -48,6 +49,8 @@ pub struct Stats {
     pub rcv_mss: u32,
     limit: Limit,
     since: Instant,
+    /// ACKs as Linux sends them.
+    pub(crate) acks: Option<QuickAcks>,
 }
 
 /// What keeps data back.
@@ -62,7 +65,7 @@ pub(crate) enum Limit {
 }
 
 impl Stats {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, acks: Option<QuickAcks>) -> Self {
         Self {
             segs_out: 0,
             segs_in: 0,
@@ -86,6 +89,7 @@ impl Stats {
             rcv_mss: 0,
             limit: Limit::Idle,
             since: now,
+            acks,
         }
     }
 
@@ -105,6 +109,9 @@ impl Stats {
         self.data_segs_out += 1;
         self.bytes_sent += u64::from(len);
         self.last_data_sent = now;
+        if let Some(q) = &mut self.acks {
+            q.data_out(now);
+        }
         if again {
             self.bytes_retrans += u64::from(len);
             self.total_retrans += 1;
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn time_is_charged_to_what_limits() {
-        let mut s = Stats::new(Instant(100));
+        let mut s = Stats::new(Instant(100), None);
         s.limited_by(Limit::Busy, Instant(200));
         s.limited_by(Limit::ReceiveWindow, Instant(250));
         s.limited_by(Limit::SendBuffer, Instant(350));

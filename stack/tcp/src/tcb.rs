@@ -314,6 +314,7 @@ impl Tcb {
     /// The application has done with the `n` oldest bytes.
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
         self.recv.consume(pool, n);
+        self.note_read_as_linux();
         self.maybe_window_update();
     }
 
@@ -432,6 +433,9 @@ impl Tcb {
     /// ACKs at once.
     pub fn set_quickack(&mut self, segs: u8) {
         self.quickack = segs;
+        if let Some(q) = self.quick_acks() {
+            q.pingpong = segs == 0;
+        }
         self.ack_now |= segs > 0 && self.ack_at.armed().is_some();
     }
 

@@ -372,6 +372,13 @@ impl World {
                 false => Ok(None),
             };
         }
+        // MSG_MORE: the rest of the last segment is still to come. As if corked, until a write without it.
+        let cork = sock.cfg.cork || m.flags.has(libc::MSG_MORE);
+        if let Some(id) = sock.flow()
+            && self.stack.config(id).cork != cork
+        {
+            self.stack.configure(id, |c| c.cork = cork);
+        }
         self.tcp_send(fd, &m.data[from..])
     }
 

@@ -24,6 +24,7 @@ pub(crate) struct Sysctls {
     pub core_wmem_max: u32,
     pub moderate_rcvbuf: bool,
     pub syn_retries: u32,
+    pub syn_linear_timeouts: u32,
     pub synack_retries: u32,
     pub retries2: u32,
     pub slow_start_after_idle: bool,
@@ -68,6 +69,8 @@ impl Default for Sysctls {
             core_wmem_max: 212_992,
             moderate_rcvbuf: true,
             syn_retries: 6,
+            // None, for kernels before 6.5 do not have the file.
+            syn_linear_timeouts: 0,
             synack_retries: 5,
             retries2: 15,
             slow_start_after_idle: true,
@@ -133,6 +136,7 @@ impl Sysctls {
             core_wmem_max: number("core/wmem_max", d.core_wmem_max),
             moderate_rcvbuf: ipv4("moderate_rcvbuf", d.moderate_rcvbuf.into()) != 0,
             syn_retries: ipv4("syn_retries", d.syn_retries),
+            syn_linear_timeouts: ipv4("syn_linear_timeouts", d.syn_linear_timeouts),
             synack_retries: ipv4("synack_retries", d.synack_retries),
             retries2: ipv4("retries2", d.retries2),
             slow_start_after_idle: ipv4("slow_start_after_idle", d.slow_start_after_idle.into()) != 0,
@@ -166,8 +170,12 @@ impl Sysctls {
     pub fn tcp_config(&self, profile: Profile) -> TcpConfig {
         let linux = profile == Profile::Linux;
         TcpConfig {
-            rcv_buf_bytes: self.rmem[1].max(2048),
-            snd_buf_bytes: self.wmem[1].max(4608),
+            // Linux takes half of a buffer for its own bookkeeping (tcp_win_from_space at the default scaling ratio).
+            rcv_buf_bytes: (self.rmem[1] / 2).max(2048),
+            // (Linux takes net.core.rmem_max if that is more: the host's, not the script's, so it is left out here.)
+            wscale_buf_bytes: self.rmem[2],
+            // It grows with the window in Linux; here it is what it can grow to.
+            snd_buf_bytes: self.wmem[2].max(4608),
             // What a script writes is taken whole, as far as the buffer goes.
             notsent_bytes: u32::MAX,
             timestamps: self.timestamps,
@@ -180,6 +188,7 @@ impl Sysctls {
             stats: true,
             challenge_ack_interval_ns: u64::from(self.invalid_ratelimit_ms) * MS,
             data_retries: self.retries2.min(u8::MAX.into()) as u8,
+            syn_linear_timeouts: if linux { self.syn_linear_timeouts.min(u8::MAX.into()) as u8 } else { 0 },
             syn_retries: self.syn_retries.min(u8::MAX.into()) as u8,
             // The stack keeps three bits of it.
             synack_retries: self.synack_retries.min(7) as u8,
@@ -194,7 +203,8 @@ impl Sysctls {
                 1 => SynCookies::Auto,
                 _ => SynCookies::Always,
             },
-            quickack_segs: if linux { linerate_tcp::limits::QUICKACK_SEGS } else { 0 },
+            linux_habits: linux,
+            quickack_segs: 0,
             ..TcpConfig::default()
         }
     }

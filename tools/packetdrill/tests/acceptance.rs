@@ -2,11 +2,10 @@
 
 mod driver;
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use driver::ffi::{is_open, libc_getsockopt};
-use driver::{Drill, Family, Table};
+use driver::{Drill, Family, Table, asleep, blocking};
 
 const VIRTUAL: &str = "virtual,local=192.168.0.1/16,local=fd3d:0a0b:17d6::1/64,gw=any";
 
@@ -64,7 +63,7 @@ fn the_virtual_clock_moves_in_usleep_and_a_microsecond_a_reading() {
 
 #[test]
 fn a_receive_jumps_to_the_next_timer_and_gives_up_when_nothing_will_come() {
-    let mut d = Drill::new(VIRTUAL);
+    let mut d = Drill::new(&format!("{VIRTUAL},profile=rfc"));
     let (at, none) = d.netdev_receive();
     assert!(none.is_empty() && at > 0, "idle: nothing, and no waiting");
     let (fd, syn) = d.connecting(true);
@@ -95,17 +94,17 @@ fn the_demonstration_script_in_each_family() {
         d.at_ms(30);
         d.rx(". 1:1(0) ack 101 win 257");
         let table = d.table;
-        let reader = thread::spawn(move || {
+        let reader = blocking(move || {
             let got = table.read(fd, 1000);
             (got, table.gettimeofday())
         });
-        thread::sleep(Duration::from_millis(20));
+        asleep(&reader);
         d.at_ms(230);
         let before = d.gettimeofday();
         d.rx("P. 1:51(50) ack 101 win 257");
         d.expect_at(230, ". 101:101(0) ack 51");
         d.usleep(100_000);
-        let (got, stamped) = reader.join().unwrap();
+        let (got, stamped) = reader.thread.join().unwrap();
         assert_eq!(got, Ok(vec![0; 50]));
         assert!(stamped - before < 100, "the call ended when the packet came: {}", stamped - before);
         d.close(fd).unwrap();
@@ -120,15 +119,15 @@ fn a_blocked_call_ends_at_its_own_timeout_in_virtual_time() {
     let listener = d.listener();
     let table = d.table;
     let began = d.gettimeofday();
-    let waiter = thread::spawn(move || {
+    let waiter = blocking(move || {
         let got = table.poll(&[(listener, libc::POLLIN)], 150);
         (got, table.gettimeofday())
     });
-    thread::sleep(Duration::from_millis(20));
+    asleep(&waiter);
     let wall = Instant::now();
     d.usleep(10_000_000);
     assert!(wall.elapsed() < Duration::from_secs(2));
-    let (got, stamped) = waiter.join().unwrap();
+    let (got, stamped) = waiter.thread.join().unwrap();
     assert_eq!(got, Ok(vec![0]));
     assert!((150_000..150_200).contains(&(stamped - began)), "{}", stamped - began);
     d.end(&[listener]);
@@ -139,25 +138,25 @@ fn a_blocking_connect_and_accept_sleep_until_the_packet_comes() {
     let mut d = Drill::new(VIRTUAL);
     let fd = d.tcp();
     let (table, to) = (d.table, d.remote_addr());
-    let connecter = thread::spawn(move || table.connect(fd, Some(&to)));
-    thread::sleep(Duration::from_millis(20));
+    let connecter = blocking(move || table.connect(fd, Some(&to)));
+    asleep(&connecter);
     d.remote_port = 8080;
     let (_, syn) = d.tx();
     assert!(syn.starts_with("S 0:0(0)"));
     d.sleep_ms(10);
     d.rx("S. 0:0(0) ack 1 win 1000 <mss 1000>");
-    assert_eq!(connecter.join().unwrap(), Ok(0));
+    assert_eq!(connecter.thread.join().unwrap(), Ok(0));
     d.expect(". 1:1(0) ack 1");
 
     let mut d2 = Drill::new(VIRTUAL);
     let listener = d2.listener();
     let table = d2.table;
-    let accepter = thread::spawn(move || table.accept(listener));
-    thread::sleep(Duration::from_millis(20));
+    let accepter = blocking(move || table.accept(listener));
+    asleep(&accepter);
     d2.rx("S 0:0(0) win 1000 <mss 1000>");
     d2.expect("S. 0:0(0) ack 1 <mss 1460>");
     d2.rx(". 1:1(0) ack 1 win 1000");
-    let (child, _) = accepter.join().unwrap().unwrap();
+    let (child, _) = accepter.thread.join().unwrap().unwrap();
     d2.end(&[listener, child]);
     d.end(&[fd]);
 }

@@ -284,6 +284,12 @@ pub fn libc_close(fd: i32) -> bool {
     unsafe { libc::close(fd) == 0 }
 }
 
+/// The calling thread, as /proc names it.
+pub fn gettid() -> i32 {
+    // SAFETY: takes nothing, never fails.
+    unsafe { libc::gettid() }
+}
+
 /// The C library's sendfile as a program sees it.
 pub fn libc_sendfile(out: i32, from: i32, n: usize) -> Result<isize, Errno> {
     // SAFETY: a null offset is allowed.

@@ -8,6 +8,9 @@ pub mod ffi;
 
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use linerate_wire::tcp::{TcpFlags, parse_tcp};
 use linerate_wire::{Push, TcpEmit, parse_ip, protocol};
@@ -56,6 +59,36 @@ impl Family {
         out.resize(if self == Self::V4 { 16 } else { 28 }, 0);
         out
     }
+}
+
+/// A call on a thread of its own.
+pub struct Blocking<T> {
+    pub thread: thread::JoinHandle<T>,
+    tid: i32,
+}
+
+/// Makes a call that blocks, as packetdrill does for calls with a time range.
+pub fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        tell.send(ffi::gettid()).unwrap();
+        call()
+    });
+    Blocking { thread, tid: told.recv().unwrap() }
+}
+
+/// Waits until the kernel says that the call sleeps, or it is over.
+pub fn asleep<T>(b: &Blocking<T>) {
+    let mut seen = 0;
+    for _ in 0..20_000 {
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{}/stat", b.tid)).unwrap_or_default();
+        seen = if stat.contains(") S ") || stat.is_empty() { seen + 1 } else { 0 };
+        if seen == 10 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the call neither sleeps nor ends");
 }
 
 /// One script's run.
