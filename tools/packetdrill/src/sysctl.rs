@@ -215,6 +215,7 @@ pub(crate) fn congestion_control(name: &str) -> Option<CcKind> {
     match name {
         "cubic" => Some(CcKind::Cubic),
         "reno" => Some(CcKind::NewReno),
+        "bbr" => Some(CcKind::Bbr),
         _ => None,
     }
 }
