@@ -7,7 +7,9 @@ use linerate_frame::{Pool, Region};
 use linerate_net::addr::IfAddr;
 use linerate_net::neigh::{Known, Resolver};
 use linerate_net::route::Route;
-use linerate_net::{Counters, DropReason, FlowId, Link, ListenerId, Stack, StackConfig, State, TcpConfig};
+use linerate_net::{
+    Counters, DgramId, DropReason, FlowId, Link, ListenerId, SockError, Stack, StackConfig, State, TcpConfig,
+};
 use linerate_wire::ipv4::Ipv4Emit;
 use linerate_wire::tcp::TcpFlags;
 use linerate_wire::tcp_options::TcpOptions;
@@ -22,8 +24,14 @@ const BACKLOG: usize = 32;
 /// The listener whose backlog is flooded.
 const FLOODED: u16 = 83;
 
+/// A UDP socket listens here, and a ping socket.
+const UDP_PORT: u16 = 53;
+const PING_IDENT: u16 = 7;
+
 /// Reasons that belong to what the stack sends, not to a frame that came in.
-const EGRESS: [DropReason; 9] = [
+const EGRESS: [DropReason; 10] = [
+    // Of a copy for a raw socket, beside what becomes of the packet; or of a datagram that counts as taken.
+    DropReason::SocketFull,
     // Of fragments that came before.
     DropReason::FragMemory,
     DropReason::FragTimeout,
@@ -91,8 +99,28 @@ impl Fuzz {
         self.build(&[], |p| p.arp(&arp))
     }
 
+    /// The beginning of a packet that the stack may have sent: a segment of a connection, a datagram, an echo.
+    fn quote(&mut self, v6: bool) -> Vec<u8> {
+        let mut l4 = self.bytes(40);
+        l4.resize(l4.len().max(8), 0);
+        let proto =
+            self.pick(&[protocol::TCP, protocol::TCP, protocol::UDP, protocol::ICMP, protocol::ICMPV6]);
+        l4[..2].copy_from_slice(&UDP_PORT.to_be_bytes());
+        l4[4..6].copy_from_slice(&PING_IDENT.to_be_bytes());
+        if proto == protocol::TCP && !self.peers.is_empty() {
+            let i = self.rng.below(self.peers.len() as u64) as usize;
+            let (p, id) = self.peers[i].clone();
+            let una = self.h.stack.info(id).map_or(0, |i| i.snd_nxt.0.wrapping_sub(i.in_flight_bytes));
+            l4[..2].copy_from_slice(&p.stack_port.to_be_bytes());
+            l4[2..4].copy_from_slice(&p.port.to_be_bytes());
+            l4[4..8].copy_from_slice(&una.wrapping_add(self.rng.below(3) as u32 * 500).to_be_bytes());
+        }
+        let total_len = 40 + self.rng.below(1461) as u16;
+        support::icmp::quote(proto, v6, &l4, total_len.max(68))
+    }
+
     fn icmp(&mut self, v6: bool) -> Vec<u8> {
-        let body = self.bytes(600);
+        let body = if self.rng.chance(500) { self.quote(v6) } else { self.bytes(600) };
         let code = self.rng.below(5) as u8;
         let rest = (self.rng.next() as u32).to_be_bytes();
         let (src, dst) = (addr(1, v6), addr(0, v6));
@@ -138,7 +166,7 @@ impl Fuzz {
 
     fn udp(&mut self, v6: bool) -> Vec<u8> {
         let body = self.bytes(700);
-        let port = self.rng.next() as u16;
+        let port = if self.rng.chance(500) { UDP_PORT ^ 1 } else { self.rng.next() as u16 };
         let dst = match v6 {
             false => {
                 self.pick(&["10.0.0.1", "10.0.0.255", "255.255.255.255", "224.0.0.251"]).parse().unwrap()
@@ -268,6 +296,12 @@ impl Fuzz {
                 offset_bytes: if kind == 1 { 16 } else { 0 },
                 options: self.pick(&[&[0x94, 4, 0, 0, 1, 1, 1, 0], &[0x83, 7, 4, 10, 0, 0, 9, 0]]),
             };
+            // The two halves of a datagram, now and then of the same one.
+            let l4 = match kind {
+                0 => &l4[..l4.len().min(16)],
+                1 => l4.get(16..).unwrap_or(l4),
+                _ => l4,
+            };
             return self.build(l4, |p| p.ipv4(&header));
         }
         self.build(l4, |p| p.ip(src, dst, proto, 64, 0, 1, true, 0))
@@ -372,6 +406,16 @@ fn a_million_frames() {
     let mut h = Host::with_frames(4096, TcpConfig { rcv_buf_bytes: 20_000, ..TcpConfig::default() });
     let never = TcpConfig { syn_cookies: linerate_net::SynCookies::Never, ..TcpConfig::default() };
     let flooded = h.stack.listen_with(None, FLOODED, BACKLOG, Some(never.into())).unwrap();
+    let any = "0.0.0.0".parse().unwrap();
+    let sockets = [
+        h.stack.udp_bind(None, UDP_PORT).unwrap(),
+        h.stack.ping_open(any, PING_IDENT).unwrap(),
+        h.stack.raw_open(any, protocol::ICMP).unwrap(),
+    ];
+    for id in sockets {
+        let o = h.stack.dgram_options(id).unwrap();
+        (o.notices, o.recv_bytes) = (true, 2_000);
+    }
     let mut z = Fuzz { h, flooded, rng: Rng(seed), peers: Vec::new() };
     let mut before = z.h.stack.counters();
     let (mut lost, mut accepted) = (0, 0);
@@ -384,6 +428,7 @@ fn a_million_frames() {
                     z.h.stack.abort(id, now);
                 }
             }
+            use_sockets(&mut z, sockets);
             while z.h.stack.next_ready().is_some() {}
             while z.h.stack.next_accepting().is_some() {}
             for listener in [z.flooded, z.h.listener] {
@@ -478,7 +523,9 @@ fn a_million_frames() {
         DropReason::TcpClosed,
         DropReason::OldDuplicate,
         DropReason::IcmpUnhandled,
+        DropReason::IcmpUnsolicited,
         DropReason::UdpNoSocket,
+        DropReason::SocketFull,
         DropReason::ProtocolUnknown,
         DropReason::NdInvalid,
         DropReason::ArpIgnored,
@@ -487,12 +534,28 @@ fn a_million_frames() {
         assert!(c.dropped(r) > 0, "{r:?} was never met");
     }
     assert!(c.tcp_accepts > 1000 && c.tcp_retransmits > 100, "{} {}", c.tcp_accepts, c.tcp_retransmits);
+    assert!(c.reassembled > 10 && c.frags_out > 1000, "{} {}", c.reassembled, c.frags_out);
     // Everything ends.
     let now = z.h.now;
     z.h.stack.close_listeners(now);
     z.h.stack.abort_all(now);
+    for id in sockets {
+        z.h.stack.dgram_close(id, now);
+    }
     z.h.run(200 * SEC);
     z.h.assert_home();
+}
+
+/// The application at its datagram sockets: it reads most, sends some.
+fn use_sockets(z: &mut Fuzz, sockets: [DgramId; 3]) {
+    let now = z.h.now;
+    while z.h.stack.next_dgram_ready().is_some() {}
+    for id in sockets {
+        while z.rng.chance(900) && z.h.stack.dgram_recv(id, &mut [0; 100]) != Err(SockError::WouldBlock) {}
+        while z.h.stack.dgram_next_notice(id).is_some() {}
+    }
+    let len = z.rng.below(5000) as usize;
+    let _ = z.h.stack.dgram_send_to(sockets[0], &vec![1; len], addr(1, z.rng.chance(500)), 9, now);
 }
 
 fn diff(a: &Counters, b: &Counters) -> Vec<&'static str> {
