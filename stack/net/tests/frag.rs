@@ -364,3 +364,32 @@ fn identifications() {
         "atomic: DF, any identification"
     );
 }
+
+/// The core that put a segment together hands it to the owner of its flow.
+#[test]
+fn what_became_whole_is_handed_on() {
+    let mut h = Host::new(TcpConfig::default());
+    h.stack.set_owners(linerate_net::Owners::equal(2, 0));
+    let mut handed = 0;
+    for n in 1..40 {
+        let mut p = Peer::new(1000 + n, false);
+        p.stack_port = 9;
+        let whole = tcp_frame(&p, ACK, 1, 2, &Default::default(), &[9; 100]);
+        let l4 = &whole[34..];
+        h.inject(&piece(addr(1, false), protocol::TCP, n.into(), l4, 0, 48));
+        let last = support::frame_of(
+            &mut h.stack,
+            &piece(addr(1, false), protocol::TCP, n.into(), l4, 48, l4.len()),
+        );
+        let now = h.now;
+        if let linerate_net::Ingress::Handoff { frame, parsed, owner } = h.stack.ingress(last, now) {
+            assert_eq!(owner, 1);
+            handed += 1;
+            h.stack.ingress_handed(frame, parsed, now);
+        }
+    }
+    assert!((8..32).contains(&handed));
+    assert_eq!(h.stack.counters().tcp_segs_in, 39);
+    h.turn();
+    h.assert_home();
+}
