@@ -18,15 +18,15 @@ pub struct Failure {
     pub wrong: Wrong,
 }
 
-/// Runs a script from its first line to its last.
-pub fn run(script: &str) -> Result<(), Failure> {
+/// Runs a script from its first line to its last, over IPv4 unless it says or is told otherwise.
+pub fn run(script: &str, v6: bool) -> Result<(), Failure> {
     let fail = |line: usize, text: &str, wrong| Failure { line, text: text.into(), wrong };
     let first = script.lines().next().unwrap_or_default();
     if !first.starts_with("# RFC ") || !first.contains(": ") {
         let wrong = Wrong { expected: "# RFC NUMBER section X: what is shown".into(), got: first.into() };
         return Err(fail(1, first, wrong));
     }
-    let mut setup = Setup::default();
+    let mut setup = Setup { v6, ..Setup::default() };
     let mut world: Option<World> = None;
     let mut last = 0;
     for (i, text) in script.lines().enumerate() {
