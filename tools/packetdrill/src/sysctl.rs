@@ -4,7 +4,7 @@ use std::fs;
 
 use linerate_tcp::TcpConfig;
 use linerate_tcp::cc::{CcKind, IdleRestart};
-use linerate_tcp::config::SynCookies;
+use linerate_tcp::config::{MtuProbing, SynCookies};
 use linerate_tcp::time::{MS, SEC};
 
 use crate::flags::Profile;
@@ -181,6 +181,15 @@ impl Sysctls {
             timestamps: self.timestamps,
             sack: self.sack,
             window_scaling: self.window_scaling,
+            mtu_probing: match self.mtu_probing {
+                0 => MtuProbing::Off,
+                1 => MtuProbing::OnBlackHole,
+                _ => MtuProbing::Always,
+            },
+            mtu_base_mss: self.base_mss.clamp(64, u16::MAX.into()) as u16,
+            // Linux's tcp_mtu_probe_floor is 48; our smallest segment is 64.
+            mtu_floor_mss: 64,
+            icmp_soft_errors_abort_syn: linux,
             cc: congestion_control(&self.congestion_control).unwrap_or(CcKind::Cubic),
             rto_min_ns: u64::from(self.rto_min_us) * 1_000,
             delack_ns: 40 * MS,
