@@ -66,6 +66,13 @@ fn scripts() {
     assert!(failed.is_empty(), "of {} scripts:{failed}", all.len());
 }
 
+/// Twelve kinds of segment at four places with three acknowledgments in every state.
+#[test]
+fn every_state_meets_every_segment() {
+    let wrong = script::matrix::differences();
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 /// What a script gets wrong is told with its line.
 #[test]
 fn a_wrong_script_fails() {

@@ -1,6 +1,7 @@
 //! The language of packet scripts: README.md of this folder's parent says how to write one.
 
 pub mod calls;
+pub mod matrix;
 pub mod options;
 pub mod packet;
 pub mod segments;

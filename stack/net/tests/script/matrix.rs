@@ -1,0 +1,222 @@
+//! Every state meets every segment: what RFC 9293 section 3.10.7 and RFC 5961 say comes of it, told once more, shortly.
+
+use super::run;
+
+/// A kind of segment: its control bits and its text.
+#[derive(Clone, Copy)]
+struct Kind {
+    flags: &'static str,
+    len: i64,
+}
+
+impl Kind {
+    fn has(self, flag: &str) -> bool {
+        self.flags.split(' ').any(|f| f == flag)
+    }
+}
+
+const KINDS: [Kind; 12] = [
+    Kind { flags: "ACK", len: 0 },
+    Kind { flags: "PSH ACK", len: 10 },
+    Kind { flags: "FIN ACK", len: 0 },
+    Kind { flags: "FIN PSH ACK", len: 10 },
+    Kind { flags: "PSH", len: 10 },
+    Kind { flags: "FIN", len: 0 },
+    Kind { flags: "RST", len: 0 },
+    Kind { flags: "RST ACK", len: 0 },
+    Kind { flags: "SYN", len: 0 },
+    Kind { flags: "SYN ACK", len: 0 },
+    Kind { flags: "SYN FIN ACK", len: 10 },
+    Kind { flags: "SYN RST ACK", len: 0 },
+];
+
+/// Where a segment begins, seen from RCV.NXT, and what it acknowledges.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Place {
+    Old,
+    Next,
+    Inside,
+    Beyond,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Acks {
+    Una,
+    All,
+    Unsent,
+}
+
+/// A state: how it is reached, RCV.NXT, SND.UNA, SND.NXT.
+struct From {
+    state: &'static str,
+    way: &'static str,
+    rcv_nxt: i64,
+    snd_una: i64,
+    snd_nxt: i64,
+}
+
+const STATES: [From; 7] = [
+    From { state: "ESTABLISHED", way: "", rcv_nxt: 1, snd_una: 1, snd_nxt: 1 },
+    From { state: "FIN-WAIT-1", way: "shutdown\nout FIN ACK\n", rcv_nxt: 1, snd_una: 1, snd_nxt: 2 },
+    From { state: "FIN-WAIT-2", way: "shutdown\nout FIN ACK\nin ACK\n", rcv_nxt: 1, snd_una: 2, snd_nxt: 2 },
+    From { state: "CLOSE-WAIT", way: "in FIN ACK\nout ACK\n", rcv_nxt: 2, snd_una: 1, snd_nxt: 1 },
+    From {
+        state: "CLOSING",
+        way: "shutdown\nout FIN ACK\nin FIN ACK ack=1\nout ACK\n",
+        rcv_nxt: 2,
+        snd_una: 1,
+        snd_nxt: 2,
+    },
+    From {
+        state: "LAST-ACK",
+        way: "in FIN ACK\nout ACK\nshutdown\nout FIN ACK\n",
+        rcv_nxt: 2,
+        snd_una: 1,
+        snd_nxt: 2,
+    },
+    From {
+        state: "TIME-WAIT",
+        way: "shutdown\nout FIN ACK\nin FIN ACK\nout ACK\n",
+        rcv_nxt: 2,
+        snd_una: 2,
+        snd_nxt: 2,
+    },
+];
+
+/// What is answered, and the state behind it.
+type Outcome = (&'static str, &'static str);
+
+fn synchronized(s: &From, k: Kind, place: Place, acks: Acks) -> Outcome {
+    if s.state == "TIME-WAIT" {
+        return time_wait(k, place);
+    }
+    // First, check sequence number
+    if matches!(place, Place::Old | Place::Beyond) {
+        return (if k.has("RST") { "none" } else { "ACK" }, s.state);
+    }
+    // Second, check the RST bit
+    if k.has("RST") {
+        return if place == Place::Next { ("none", "CLOSED") } else { ("ACK", s.state) };
+    }
+    // Fourth, check the SYN bit; fifth, the ACK field
+    if k.has("SYN") {
+        return ("ACK", s.state);
+    }
+    if !k.has("ACK") {
+        return ("none", s.state);
+    }
+    if acks == Acks::Unsent {
+        return ("ACK", s.state);
+    }
+    let fin_acked = acks == Acks::All && s.snd_una < s.snd_nxt;
+    let state = match s.state {
+        "FIN-WAIT-1" if fin_acked => "FIN-WAIT-2",
+        "CLOSING" if fin_acked => return ("none", "TIME-WAIT"),
+        "LAST-ACK" if fin_acked => return ("none", "CLOSED"),
+        other => other,
+    };
+    // Seventh, process the segment text; eighth, check the FIN bit
+    let takes_text = matches!(state, "ESTABLISHED" | "FIN-WAIT-1" | "FIN-WAIT-2");
+    if !takes_text || (k.len == 0 && !k.has("FIN")) {
+        return ("none", state);
+    }
+    if place == Place::Inside {
+        return ("ACK", state);
+    }
+    match (k.has("FIN"), state) {
+        (false, _) => ("none", state), // acknowledged later
+        (true, "ESTABLISHED") => ("ACK", "CLOSE-WAIT"),
+        (true, "FIN-WAIT-1") => ("ACK", "CLOSING"),
+        (true, _) => ("ACK", "TIME-WAIT"),
+    }
+}
+
+fn time_wait(k: Kind, place: Place) -> Outcome {
+    if k.has("RST") {
+        return ("none", "TIME-WAIT"); // RFC 1337
+    }
+    if k.has("SYN") && !k.has("ACK") && matches!(place, Place::Inside | Place::Beyond) {
+        return ("SYN ACK", "gone"); // MAY-2
+    }
+    if k.flags == "ACK" && place == Place::Next {
+        return ("none", "TIME-WAIT");
+    }
+    ("ACK", "TIME-WAIT")
+}
+
+fn syn_sent(k: Kind, acks: Acks) -> Outcome {
+    // First, check the ACK bit: SND.UNA is ISS, and SND.NXT is one more
+    let bad_ack = k.has("ACK") && acks != Acks::All;
+    match (k.has("RST"), k.has("SYN")) {
+        (true, _) if bad_ack || !k.has("ACK") => ("none", "SYN-SENT"),
+        (true, _) => ("none", "CLOSED"),
+        _ if bad_ack => ("RST", "SYN-SENT"),
+        (_, false) => ("none", "SYN-SENT"),
+        (_, true) if k.has("ACK") => ("ACK", "ESTABLISHED"),
+        (_, true) => ("SYN ACK", "SYN-RECEIVED"),
+    }
+}
+
+fn segment(k: Kind, seq: i64, ack: i64) -> String {
+    let ack = if k.has("ACK") { format!(" ack={ack}") } else { String::new() };
+    format!("in {} seq={seq} len={}{ack}\n", k.flags, k.len)
+}
+
+fn check(script: &str, told: &str, wrong: &mut Vec<String>) {
+    for v6 in [false, true] {
+        if let Err(f) = run(script, v6) {
+            wrong.push(format!("{told}: {} ({}, got {})", f.text, f.wrong.expected, f.wrong.got));
+        }
+    }
+}
+
+fn expectation((reply, state): Outcome) -> String {
+    match reply {
+        "none" => format!("none\nstate {state}\n"),
+        reply => format!("out {reply}\nstate {state}\n"),
+    }
+}
+
+/// All that went otherwise than the RFC says.
+pub fn differences() -> Vec<String> {
+    let mut wrong = Vec::new();
+    for s in &STATES {
+        for k in KINDS {
+            for place in [Place::Old, Place::Next, Place::Inside, Place::Beyond] {
+                // TIME-WAIT does not keep the window: it answers what has no ACK bit, too.
+                if s.state == "TIME-WAIT" && !k.has("ACK") && !k.has("RST") && !k.has("SYN") {
+                    continue;
+                }
+                for acks in [Acks::Una, Acks::All, Acks::Unsent] {
+                    let seq = s.rcv_nxt
+                        + match place {
+                            Place::Old => -20,
+                            Place::Next => 0,
+                            Place::Inside => 10,
+                            Place::Beyond => 70_000,
+                        };
+                    let ack = match acks {
+                        Acks::Una => s.snd_una,
+                        Acks::All => s.snd_nxt,
+                        Acks::Unsent => s.snd_nxt + 1,
+                    };
+                    let outcome = expectation(synchronized(s, k, place, acks));
+                    let head = "# RFC 9293 section 3.10.7.4: the matrix\nestablished mss=1000\n";
+                    let script = format!("{head}{}{}{outcome}", s.way, segment(k, seq, ack));
+                    let told = format!("{} {} len {} {place:?} {acks:?}", s.state, k.flags, k.len);
+                    check(&script, &told, &mut wrong);
+                }
+            }
+        }
+    }
+    for k in KINDS {
+        for (acks, ack) in [(Acks::Una, 0), (Acks::All, 1), (Acks::Unsent, 2)] {
+            let outcome = expectation(syn_sent(k, acks));
+            let head = "# RFC 9293 section 3.10.7.3: the matrix\nconnect\nout SYN\n";
+            let outcome = outcome.replace("out RST", &format!("out RST seq={ack}"));
+            let script = format!("{head}{}{outcome}", segment(k, 0, ack));
+            check(&script, &format!("SYN-SENT {} len {} {acks:?}", k.flags, k.len), &mut wrong);
+        }
+    }
+    wrong
+}
