@@ -11,6 +11,7 @@ use crate::shared::{Patience, Shared};
 use crate::sockaddr::{self, SockAddr};
 use crate::sysctl::Sysctls;
 use crate::tcp_sock::{MsgFlags, Phase, TcpSock};
+use crate::udp_sock::UdpSock;
 use crate::world::{Kind, World};
 
 /// What recvmsg gave.
@@ -39,6 +40,14 @@ pub(crate) struct Sending<'a> {
 const TYPE_MASK: i32 = 0xf;
 
 impl World {
+    /// Is it a socket of AF_INET6?
+    fn is_v6(&mut self, fd: i32) -> Res<bool> {
+        match &self.file(fd)?.kind {
+            Kind::Udp(sock) => Ok(sock.v6),
+            _ => Ok(self.tcp(fd)?.v6),
+        }
+    }
+
     fn nonblock(&mut self, fd: i32, flags: MsgFlags) -> Res<bool> {
         Ok(self.file(fd)?.nonblock || flags.has(libc::MSG_DONTWAIT))
     }
@@ -53,12 +62,16 @@ impl World {
             return Err(Errno::EINVAL);
         }
         match (ty & TYPE_MASK, protocol) {
-            (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) => {}
+            (libc::SOCK_STREAM, 0 | libc::IPPROTO_TCP) | (libc::SOCK_DGRAM, 0 | libc::IPPROTO_UDP) => {}
             (libc::SOCK_STREAM | libc::SOCK_DGRAM, _) => return Err(Errno::EPROTONOSUPPORT),
             (libc::SOCK_RAW, _) => return Err(Errno::EPROTONOSUPPORT),
             _ => return Err(Errno::ESOCKTNOSUPPORT),
         }
         self.sysctls = Sysctls::read();
+        if ty & TYPE_MASK == libc::SOCK_DGRAM {
+            let sock = UdpSock::new(v6, Options::new(&self.sysctls));
+            return self.open(Kind::Udp(Box::new(sock)), ty & libc::SOCK_NONBLOCK != 0);
+        }
         let cfg = self.sysctls.tcp_config(self.profile);
         let sock = TcpSock::new(v6, cfg, Options::new(&self.sysctls));
         self.open(Kind::Tcp(Box::new(sock)), ty & libc::SOCK_NONBLOCK != 0)
@@ -72,9 +85,9 @@ impl Shared {
 
     pub fn bind(&self, fd: i32, addr: Option<&[u8]>) -> Res<()> {
         self.call(|w| {
-            let v6 = w.tcp(fd)?.v6;
+            let v6 = w.is_v6(fd)?;
             let addr = sockaddr::parse(addr.ok_or(Errno::EFAULT)?, v6)?;
-            w.tcp_bind(fd, addr)
+            if w.is_udp(fd)? { w.udp_bind(fd, addr) } else { w.tcp_bind(fd, addr) }
         })
     }
 
@@ -95,8 +108,11 @@ impl Shared {
 
     pub fn connect(&self, fd: i32, addr: Option<&[u8]>) -> Res<()> {
         let begun = self.call(|w| {
-            let v6 = w.tcp(fd)?.v6;
+            let v6 = w.is_v6(fd)?;
             let addr: SockAddr = sockaddr::parse(addr.ok_or(Errno::EFAULT)?, v6)?;
+            if w.is_udp(fd)? {
+                return w.udp_connect(fd, addr).map(|()| (true, Patience::None));
+            }
             let (nonblock, timeout) = (w.file(fd)?.nonblock, w.tcp(fd)?.options.snd_timeo_ns);
             Ok((w.tcp_connect(fd, addr)?, Patience::of(nonblock, timeout)))
         });
@@ -220,6 +236,9 @@ impl Shared {
             {
                 return Ok(Some(w.pipes[pipe].len() as i32));
             }
+            if w.is_udp(fd)? && request == libc::FIONREAD {
+                return w.udp_unread(fd).map(|n| Some(n as i32));
+            }
             if request == libc::FIONBIO {
                 w.file(fd)?.nonblock = arg != 0;
                 return Ok(None);
@@ -260,15 +279,21 @@ impl Shared {
     }
 
     pub fn shutdown(&self, fd: i32, how: i32) -> Res<()> {
-        self.call(|w| w.tcp_shutdown(fd, how))
+        self.call(|w| if w.is_udp(fd)? { w.udp_shutdown(fd, how) } else { w.tcp_shutdown(fd, how) })
     }
 
     pub fn getsockopt(&self, fd: i32, level: i32, opt: i32) -> Res<Vec<u8>> {
-        self.call(|w| w.tcp_getsockopt(fd, level, opt))
+        self.call(|w| match w.is_udp(fd)? {
+            true => w.udp_getsockopt(fd, level, opt),
+            false => w.tcp_getsockopt(fd, level, opt),
+        })
     }
 
     pub fn setsockopt(&self, fd: i32, level: i32, opt: i32, value: Option<&[u8]>) -> Res<()> {
-        self.call(|w| w.tcp_setsockopt(fd, level, opt, value))
+        self.call(|w| match w.is_udp(fd)? {
+            true => w.udp_setsockopt(fd, level, opt, value),
+            false => w.tcp_setsockopt(fd, level, opt, value),
+        })
     }
 
     /// poll(2): what is ready, for each of these.
@@ -333,14 +358,16 @@ fn timeout(ms: i32) -> Patience {
 
 impl World {
     fn recv(&mut self, fd: i32, n: usize, null: bool, flags: MsgFlags, last: bool) -> Res<Option<Received>> {
-        // No urgent byte waits, and no message of the error queue.
+        if self.is_udp(fd)? && !flags.has(libc::MSG_OOB | libc::MSG_ERRQUEUE) {
+            return self.udp_recv(fd, n, null, flags);
+        }
+        // No urgent byte waits.
         if flags.has(libc::MSG_OOB) {
             self.tcp(fd)?;
             return Err(Errno::EINVAL);
         }
         if flags.has(libc::MSG_ERRQUEUE) {
-            self.tcp(fd)?;
-            return Err(Errno::EAGAIN);
+            return self.next_message(fd).map(Some);
         }
         let Some(data) = self.tcp_recv(fd, n, null, flags, last)? else { return Ok(None) };
         let mut got = Received { data, ..Received::default() };
@@ -361,6 +388,9 @@ impl World {
     }
 
     fn send(&mut self, fd: i32, m: &Sending<'_>, from: usize) -> Res<Option<usize>> {
+        if self.is_udp(fd)? {
+            return self.udp_send(fd, m);
+        }
         let sock = self.tcp(fd)?;
         if let (Some(_), Phase::Idle) = (m.to, &sock.phase) {
             // TCP has no address to send to; Linux ignores one where there is a connection.
@@ -379,10 +409,12 @@ impl World {
         {
             self.stack.configure(id, |c| c.cork = cork);
         }
-        self.tcp_send(fd, &m.data[from..])
-    }
-
-    pub fn has_messages(&mut self, _fd: i32) -> bool {
-        false
+        let sent = self.tcp_send(fd, &m.data[from..])?;
+        let sock = self.tcp(fd)?;
+        // Without SO_ZEROCOPY the flag says nothing.
+        let asked = sock.options.int(libc::SOL_SOCKET, libc::SO_ZEROCOPY) == Some(1);
+        let n = sent.unwrap_or(0);
+        sock.zerocopy.wrote(n, asked && n > 0 && m.flags.has(libc::MSG_ZEROCOPY));
+        Ok(sent)
     }
 }

@@ -46,6 +46,7 @@ impl World {
     pub fn readiness(&mut self, fd: i32) -> Res<u32> {
         match &mut self.file(fd)?.kind {
             Kind::Tcp(_) => self.tcp_readiness(fd),
+            Kind::Udp(_) => self.udp_readiness(fd),
             Kind::Pipe { pipe, writes } => {
                 let (pipe, writes) = (*pipe, *writes);
                 let (readable, writable, alone) = self.pipes[pipe].readiness(writes);

@@ -22,3 +22,5 @@ mod sockaddr;
 mod split;
 mod tcp_info;
 mod tcp_sock;
+mod udp_sock;
+mod zerocopy;

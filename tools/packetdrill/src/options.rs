@@ -84,13 +84,13 @@ impl Options {
         self.ints.get(&(level, opt)).copied()
     }
 
-    fn remember(&mut self, level: i32, opt: i32, value: i32) {
+    pub fn remember(&mut self, level: i32, opt: i32, value: i32) {
         self.ints.insert((level, opt), value);
     }
 }
 
 /// An int at the start of an option's value.
-fn int(value: Option<&[u8]>) -> Res<i32> {
+pub(crate) fn int(value: Option<&[u8]>) -> Res<i32> {
     let bytes = value.ok_or(Errno::EFAULT)?;
     let four = bytes.first_chunk::<4>().ok_or(Errno::EINVAL)?;
     Ok(i32::from_ne_bytes(*four))
@@ -130,7 +130,7 @@ fn timeval(ns: Option<u64>) -> Vec<u8> {
     [secs.to_ne_bytes(), usecs.to_ne_bytes()].concat()
 }
 
-fn bytes(value: i32) -> Res<Vec<u8>> {
+pub(crate) fn bytes(value: i32) -> Res<Vec<u8>> {
     Ok(value.to_ne_bytes().to_vec())
 }
 

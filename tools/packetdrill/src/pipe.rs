@@ -112,7 +112,7 @@ impl World {
         Ok(match self.file(fd)?.kind {
             Kind::Pipe { pipe, writes } => Some((pipe, writes)),
             Kind::Tcp(_) => None,
-            Kind::Epoll(_) => return Err(Errno::EINVAL),
+            Kind::Epoll(_) | Kind::Udp(_) => return Err(Errno::EINVAL),
         })
     }
 }

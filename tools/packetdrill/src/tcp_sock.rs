@@ -9,6 +9,7 @@ use crate::errno::{Errno, Res};
 use crate::options::Options;
 use crate::sockaddr::SockAddr;
 use crate::world::{Kind, World};
+use crate::zerocopy::ZeroCopy;
 
 /// Where a socket is in its life.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub(crate) struct TcpSock {
     pub shut_wr: bool,
     /// The connection's end was told by a call: no call tells it again.
     pub error_told: bool,
+    /// Sends that want to hear of their end.
+    pub zerocopy: ZeroCopy,
     /// An error that is none of the connection's (a connect that could not begin).
     pub own_error: Option<Errno>,
 }
@@ -48,6 +51,7 @@ impl TcpSock {
             shut_rd: false,
             shut_wr: false,
             error_told: false,
+            zerocopy: ZeroCopy::default(),
             own_error: None,
         }
     }
@@ -74,6 +78,7 @@ impl World {
     pub fn tcp(&mut self, fd: i32) -> Res<&mut TcpSock> {
         match &mut self.file(fd)?.kind {
             Kind::Tcp(sock) => Ok(sock),
+            Kind::Udp(_) => Err(Errno::EOPNOTSUPP),
             _ => Err(Errno::ENOTSOCK),
         }
     }

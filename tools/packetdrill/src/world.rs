@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use linerate_frame::{Pool, Region, RxCsum};
 use linerate_net::neigh::Resolver;
 use linerate_net::route::Route;
-use linerate_net::{Events, FlowId, Ingress, Instant, Link, ListenerId, Stack, StackConfig, TcpConfig};
+use linerate_net::{
+    DgramId, Events, FlowId, Ingress, Instant, Link, ListenerId, Stack, StackConfig, TcpConfig,
+};
 
 use crate::clock::Clock;
 use crate::epoll::Epoll;
@@ -16,6 +18,7 @@ use crate::shared::Sleepers;
 use crate::sys::Reserved;
 use crate::sysctl::Sysctls;
 use crate::tcp_sock::TcpSock;
+use crate::udp_sock::UdpSock;
 
 /// MTU of the link for IPv6 if the flags name none: scripts count an MSS of 1460 there, too.
 const MTU_V6: u16 = 1520;
@@ -31,6 +34,7 @@ const OUT_PKTS_MAX: usize = 1 << 17;
 /// What stands behind a descriptor.
 pub(crate) enum Kind {
     Tcp(Box<TcpSock>),
+    Udp(Box<UdpSock>),
     Epoll(Epoll),
     Pipe { pipe: usize, writes: bool },
 }
@@ -56,6 +60,7 @@ pub(crate) struct World {
     /// Whose connections and listeners they are.
     pub flow_fds: HashMap<FlowId, i32>,
     pub listener_fds: HashMap<ListenerId, i32>,
+    pub dgram_fds: HashMap<DgramId, i32>,
     pub sleepers: Sleepers,
     out: VecDeque<(Instant, Vec<u8>)>,
     mtu: u16,
@@ -97,6 +102,7 @@ impl World {
             pipes: Vec::new(),
             flow_fds: HashMap::new(),
             listener_fds: HashMap::new(),
+            dgram_fds: HashMap::new(),
             sleepers: Sleepers::default(),
             out: VecDeque::new(),
             mtu,
@@ -147,6 +153,11 @@ impl World {
                 file.edges += 1;
             }
         }
+        while let Some(id) = self.stack.next_dgram_ready() {
+            if let Some(file) = self.dgram_fds.get(&id).and_then(|fd| self.files.get_mut(fd)) {
+                file.edges += 1;
+            }
+        }
         while let Some(listener) = self.stack.next_accepting() {
             if let Some(file) = self.listener_fds.get(&listener).and_then(|fd| self.files.get_mut(fd)) {
                 file.edges += 1;
@@ -192,6 +203,12 @@ impl World {
         }
         match &file.kind {
             Kind::Tcp(_) | Kind::Epoll(_) => {}
+            Kind::Udp(sock) => {
+                if let Some(id) = sock.id {
+                    self.dgram_fds.remove(&id);
+                    self.stack.dgram_close(id, self.clock.now());
+                }
+            }
             Kind::Pipe { pipe, writes } => self.pipes[*pipe].close_end(*writes),
         }
         Ok(file)

@@ -360,3 +360,54 @@ fn junk_from_the_wire() {
     d.netdev_send(&vec![0x45; 70_000]);
     d.end(&[listener]);
 }
+
+#[test]
+fn udp_in_each_family() {
+    for family in [Family::V4, Family::V6, Family::Mapped] {
+        let mut d = Drill::with(Some("virtual"), family);
+        let fd = d.socket(family.domain(), libc::SOCK_DGRAM, libc::IPPROTO_UDP).unwrap();
+        assert_eq!(d.write(fd, 10), Err(libc::EDESTADDRREQ));
+        d.close(fd).unwrap();
+        let fd = d.socket(family.domain(), libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0).unwrap();
+        assert_eq!(d.bind(fd, Some(&d.local_addr(8080))), Ok(0));
+        assert_eq!(d.bind(fd, Some(&d.local_addr(8080))), Err(libc::EINVAL));
+        assert_eq!(d.listen(fd, 1), Err(libc::EOPNOTSUPP));
+        assert_eq!(d.read(fd, 10), Err(libc::EAGAIN));
+        assert_eq!(d.sendto(fd, 10, 0, &d.remote_addr()), Ok(10));
+        assert_eq!(d.tx().1, "protocol 17", "{family:?}");
+        assert_eq!(d.sendto(fd, 70_000, 0, &d.remote_addr()), Err(libc::EMSGSIZE));
+        d.rx_udp(100);
+        assert_eq!(d.ioctl(fd, libc::FIONREAD), Ok(100));
+        assert_eq!(d.poll(&[(fd, libc::POLLIN | libc::POLLOUT)], 0), Ok(vec![libc::POLLIN | libc::POLLOUT]));
+        let (data, flags, _) = d.recvmsg(fd, 60, 0).unwrap();
+        assert_eq!((data.len(), flags), (60, libc::MSG_TRUNC));
+        assert_eq!(d.shutdown(fd, libc::SHUT_RD), Err(libc::ENOTCONN));
+        assert_eq!(d.connect(fd, Some(&d.remote_addr())), Ok(0));
+        assert_eq!(d.write(fd, 20), Ok(20));
+        assert_eq!(d.tx().1, "protocol 17");
+        assert_eq!(d.getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE), Ok(libc::SOCK_DGRAM));
+        d.end(&[fd]);
+    }
+}
+
+#[test]
+fn zero_copy_sends_are_told_of_in_the_error_queue() {
+    let mut d = drill();
+    let listener = d.listener();
+    let fd = d.accepted(listener, SYN);
+    d.setsockopt(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1).unwrap();
+    assert_eq!(d.send(fd, 1000, libc::MSG_ZEROCOPY), Ok(1000));
+    assert_eq!(d.send(fd, 1000, libc::MSG_ZEROCOPY), Ok(1000));
+    d.expect_data("P.", 1, 1001, 1);
+    d.expect_data("P.", 1001, 2001, 1);
+    assert_eq!(d.poll(&[(fd, libc::POLLERR)], 0), Ok(vec![0]));
+    assert_eq!(d.recvmsg(fd, 100, libc::MSG_ERRQUEUE).unwrap_err(), libc::EAGAIN);
+    d.rx(". 1:1(0) ack 2001 win 257");
+    assert_eq!(d.poll(&[(fd, libc::POLLERR)], 0), Ok(vec![libc::POLLERR]));
+    let (data, flags, control) = d.recvmsg(fd, 100, libc::MSG_ERRQUEUE).unwrap();
+    assert_eq!((data.len(), flags), (0, libc::MSG_ERRQUEUE));
+    assert_eq!(control[20..24], [5, 0, 1, 0]);
+    assert_eq!(control[24..32], [0, 0, 0, 0, 1, 0, 0, 0], "sends 0 to 1");
+    assert_eq!(d.poll(&[(fd, libc::POLLERR)], 0), Ok(vec![0]));
+    d.end(&[listener, fd]);
+}

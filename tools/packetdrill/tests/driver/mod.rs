@@ -385,6 +385,27 @@ impl Drill {
         self.table.netdev_send(&buf[start..]);
     }
 
+    /// A UDP datagram of the peer's port 8080 to port 8080, of `n` zeros.
+    pub fn rx_udp(&self, n: usize) {
+        let (local, remote) = (self.family.local(), self.family.remote());
+        let mut l4 = Vec::new();
+        for word in [PORT, PORT, 8 + n as u16, 0] {
+            l4.extend(word.to_be_bytes());
+        }
+        l4.resize(8 + n, 0);
+        let sum = linerate_wire::checksum::pseudo_header(remote, local, protocol::UDP, l4.len() as u32)
+            .add(linerate_wire::checksum::sum(&l4))
+            .checksum();
+        l4[6..8].copy_from_slice(&sum.to_be_bytes());
+        let mut buf = vec![0; 256];
+        buf.extend(&l4);
+        let end = buf.len();
+        let mut push = Push::new(&mut buf, 256, end);
+        push.ip(remote, local, protocol::UDP, 64, 0, 1, true, 0).unwrap();
+        let start = push.start();
+        self.table.netdev_send(&buf[start..]);
+    }
+
     /// As packetdrill ends a script that passed: what is open is closed by the C library, the connection is reset.
     pub fn end(self, open: &[i32]) {
         for fd in open {
