@@ -60,7 +60,7 @@ reasons! {
     FragInvalid = "frag_invalid",
     /// A fragment that overlaps or contradicts another, or of a datagram lost by such a one (RFC 5722).
     FragOverlap = "frag_overlap",
-    /// A fragment of a source that holds its share already, or of a datagram in too many pieces.
+    /// A fragment of a datagram in too many pieces.
     FragLimit = "frag_limit",
     /// A datagram under way that made room for younger ones.
     FragMemory = "frag_memory",

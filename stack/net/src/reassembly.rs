@@ -2,14 +2,14 @@
 //! (RFC 1858, 3128, 5722, 6946).
 //!
 //! Payload is copied to the heap, piece by piece, and its frame goes home: fragments that never become whole must not
-//! starve the pool. What they may hold is bounded by bytes, pieces and queues, all told and for each source; where the
-//! whole is full the oldest datagram goes, for the pieces of an honest one come close together.
+//! starve the pool. What they may hold is bounded by bytes, pieces and queues, all told and for each source; where it is
+//! full the oldest datagram goes (of the source, or of all), for the pieces of an honest one come close together.
 //!
 //! The core that receives the fragments puts them together. NICs spread fragments by addresses alone, so those of one
 //! datagram meet on one core.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -49,7 +49,7 @@ pub(crate) enum Taken {
     Duplicate,
     /// It overlaps another, or contradicts it: the datagram is lost, and so is what follows of it.
     Overlap,
-    /// Its source holds too much, or the datagram too many pieces.
+    /// The datagram has too many pieces, or is more than its source may hold.
     Refused,
     /// The last one: the header of the first fragment, the payload, the ECN field of the whole.
     Whole { header: Box<[u8]>, payload: Vec<u8>, ecn: u8 },
@@ -85,6 +85,14 @@ struct Queue {
     place: (Instant, u64),
 }
 
+/// What one source holds.
+#[derive(Default)]
+struct Source {
+    charged: usize,
+    /// Its datagrams, in the order of their end.
+    places: BTreeSet<(Instant, u64)>,
+}
+
 /// A datagram whose time is over.
 pub(crate) struct Expired {
     pub key: FragKey,
@@ -98,8 +106,7 @@ pub(crate) struct Reassembly {
     /// In the order of their end.
     order: BTreeMap<(Instant, u64), FragKey>,
     made: u64,
-    /// Memory charged to each source.
-    sources: BTreeMap<IpAddr, usize>,
+    sources: BTreeMap<IpAddr, Source>,
     charged: usize,
     timeout_ns: u64,
     /// Datagrams that were pushed out by younger ones.
@@ -140,14 +147,14 @@ impl Reassembly {
             + FRAG_PIECE_OVERHEAD
             + header_len
             + if known { 0 } else { FRAG_QUEUE_OVERHEAD };
-        let of_source = self.sources.get(&source(key.src)).copied().unwrap_or(0);
-        if of_source + cost > FRAG_BYTES_MAX / FRAG_SOURCE_SHARE {
+        if !self.make_room_for(&key, cost) {
             return Taken::Refused;
         }
         let place = (now + self.timeout_ns, self.made);
         if !known {
             self.made += 1;
             self.order.insert(place, key);
+            self.sources.entry(source(key.src)).or_default().places.insert(place);
         }
         let queue = self.queues.entry(key).or_insert_with(|| Queue::new(place));
         let taken = queue.insert(piece);
@@ -171,15 +178,30 @@ impl Reassembly {
         let Some(queue) = self.queues.get_mut(&key) else { return };
         queue.charged += cost;
         self.charged += cost;
-        *self.sources.entry(source(key.src)).or_insert(0) += cost;
+        self.sources.entry(source(key.src)).or_default().charged += cost;
+    }
+
+    /// A source has its share; beyond it its own oldest datagrams go.
+    fn make_room_for(&mut self, key: &FragKey, cost: usize) -> bool {
+        while let Some(s) = self.sources.get(&source(key.src)) {
+            if s.charged + cost <= FRAG_BYTES_MAX / FRAG_SOURCE_SHARE {
+                return true;
+            }
+            let Some(oldest) = s.places.iter().filter_map(|p| self.order.get(p)).find(|k| *k != key) else {
+                return false;
+            };
+            let oldest = *oldest;
+            self.evict(&oldest);
+        }
+        true
     }
 
     fn refund(&mut self, key: &FragKey, cost: usize) {
         self.charged -= cost;
         let source = source(key.src);
-        if let Some(n) = self.sources.get_mut(&source) {
-            *n -= cost;
-            if *n == 0 {
+        if let Some(s) = self.sources.get_mut(&source) {
+            s.charged -= cost;
+            if s.places.is_empty() {
                 self.sources.remove(&source);
             }
         }
@@ -197,14 +219,21 @@ impl Reassembly {
     fn remove(&mut self, key: &FragKey) -> Option<Queue> {
         let queue = self.queues.remove(key)?;
         self.order.remove(&queue.place);
+        if let Some(s) = self.sources.get_mut(&source(key.src)) {
+            s.places.remove(&queue.place);
+        }
         self.refund(key, queue.charged);
         Some(queue)
     }
 
     fn evict_oldest(&mut self) -> bool {
         let Some(key) = self.order.first_key_value().map(|(_, key)| *key) else { return false };
-        self.evicted += u64::from(self.remove(&key).is_some_and(|q| !q.dead));
+        self.evict(&key);
         true
+    }
+
+    fn evict(&mut self, key: &FragKey) {
+        self.evicted += u64::from(self.remove(key).is_some_and(|q| !q.dead));
     }
 
     /// The next datagram whose time is over by `now`, if any.
