@@ -144,6 +144,27 @@ fn time_wait(k: Kind, place: Place) -> Outcome {
     ("ACK", "TIME-WAIT")
 }
 
+/// Of a passive open; "LISTEN" also where it is still half-open: no connection to accept.
+fn syn_received(k: Kind, place: Place, acks: Acks) -> Outcome {
+    if matches!(place, Place::Old | Place::Beyond) {
+        return (if k.has("RST") { "none" } else { "ACK" }, "LISTEN");
+    }
+    if k.has("RST") {
+        return (if place == Place::Next { "none" } else { "ACK" }, "LISTEN");
+    }
+    if k.has("SYN") || !k.has("ACK") {
+        return ("none", "LISTEN");
+    }
+    if acks != Acks::All {
+        return ("RST", "LISTEN");
+    }
+    match (k.len > 0 || k.has("FIN"), place) {
+        (true, Place::Inside) => ("ACK", "ESTABLISHED"),
+        (true, _) if k.has("FIN") => ("ACK", "CLOSE-WAIT"),
+        _ => ("none", "ESTABLISHED"),
+    }
+}
+
 fn syn_sent(k: Kind, acks: Acks) -> Outcome {
     // First, check the ACK bit: SND.UNA is ISS, and SND.NXT is one more
     let bad_ack = k.has("ACK") && acks != Acks::All;
@@ -157,9 +178,11 @@ fn syn_sent(k: Kind, acks: Acks) -> Outcome {
     }
 }
 
-fn segment(k: Kind, seq: i64, ack: i64) -> String {
+fn segment(k: Kind, seq: i64, ack: i64, offer: &str) -> String {
     let ack = if k.has("ACK") { format!(" ack={ack}") } else { String::new() };
-    format!("in {} seq={seq} len={}{ack}\n", k.flags, k.len)
+    // Timestamps go along with all others by themselves.
+    let ts = if k.has("SYN") && !k.has("RST") && offer.contains("ts") { " ts" } else { "" };
+    format!("in {} seq={seq} len={}{ack}{ts}\n", k.flags, k.len)
 }
 
 fn check(script: &str, told: &str, wrong: &mut Vec<String>) {
@@ -170,53 +193,75 @@ fn check(script: &str, told: &str, wrong: &mut Vec<String>) {
     }
 }
 
-fn expectation((reply, state): Outcome) -> String {
-    match reply {
-        "none" => format!("none\nstate {state}\n"),
-        reply => format!("out {reply}\nstate {state}\n"),
-    }
+fn expectation((reply, state): Outcome, ack: i64) -> String {
+    let reply = match reply {
+        "none" => "none".into(),
+        "RST" => format!("out RST seq={ack}"),
+        reply => format!("out {reply} sack=any"),
+    };
+    format!("{reply}\nstate {state}\n")
 }
+
+const PLACES: [(Place, i64); 4] =
+    [(Place::Old, -20), (Place::Next, 0), (Place::Inside, 10), (Place::Beyond, 5_000_000)];
+const OFFERS: [&str; 2] = ["mss=1000", "mss=1000 sackok ts wscale=7"];
 
 /// All that went otherwise than the RFC says.
 pub fn differences() -> Vec<String> {
     let mut wrong = Vec::new();
-    for s in &STATES {
-        for k in KINDS {
-            for place in [Place::Old, Place::Next, Place::Inside, Place::Beyond] {
-                // TIME-WAIT does not keep the window: it answers what has no ACK bit, too.
-                if s.state == "TIME-WAIT" && !k.has("ACK") && !k.has("RST") && !k.has("SYN") {
-                    continue;
-                }
-                for acks in [Acks::Una, Acks::All, Acks::Unsent] {
-                    let seq = s.rcv_nxt
-                        + match place {
-                            Place::Old => -20,
-                            Place::Next => 0,
-                            Place::Inside => 10,
-                            Place::Beyond => 70_000,
-                        };
-                    let ack = match acks {
-                        Acks::Una => s.snd_una,
-                        Acks::All => s.snd_nxt,
-                        Acks::Unsent => s.snd_nxt + 1,
-                    };
-                    let outcome = expectation(synchronized(s, k, place, acks));
-                    let head = "# RFC 9293 section 3.10.7.4: the matrix\nestablished mss=1000\n";
-                    let script = format!("{head}{}{}{outcome}", s.way, segment(k, seq, ack));
-                    let told = format!("{} {} len {} {place:?} {acks:?}", s.state, k.flags, k.len);
-                    check(&script, &told, &mut wrong);
-                }
-            }
-        }
-    }
     for k in KINDS {
-        for (acks, ack) in [(Acks::Una, 0), (Acks::All, 1), (Acks::Unsent, 2)] {
-            let outcome = expectation(syn_sent(k, acks));
-            let head = "# RFC 9293 section 3.10.7.3: the matrix\nconnect\nout SYN\n";
-            let outcome = outcome.replace("out RST", &format!("out RST seq={ack}"));
-            let script = format!("{head}{}{outcome}", segment(k, 0, ack));
-            check(&script, &format!("SYN-SENT {} len {} {acks:?}", k.flags, k.len), &mut wrong);
+        for (acks, offer) in [Acks::Una, Acks::All, Acks::Unsent].iter().flat_map(|a| OFFERS.map(|o| (*a, o)))
+        {
+            for (place, off) in PLACES {
+                for s in &STATES {
+                    in_synchronized(s, k, (place, off), acks, offer, &mut wrong);
+                }
+                in_syn_received(k, (place, off), acks, offer, &mut wrong);
+            }
+            in_syn_sent(k, acks, &mut wrong);
         }
     }
     wrong
+}
+
+fn in_synchronized(
+    s: &From,
+    k: Kind,
+    (place, off): (Place, i64),
+    acks: Acks,
+    offer: &str,
+    wrong: &mut Vec<String>,
+) {
+    // TIME-WAIT does not keep the window: it answers what has no ACK bit, too.
+    if s.state == "TIME-WAIT" && !["ACK", "RST", "SYN"].iter().any(|f| k.has(f)) {
+        return;
+    }
+    let ack = match acks {
+        Acks::Una => s.snd_una,
+        Acks::All => s.snd_nxt,
+        Acks::Unsent => s.snd_nxt + 1,
+    };
+    let outcome = expectation(synchronized(s, k, place, acks), ack);
+    let head = format!("# RFC 9293 section 3.10.7.4: the matrix\nestablished {offer}\n");
+    let script = format!("{head}{}{}{outcome}", s.way, segment(k, s.rcv_nxt + off, ack, offer));
+    check(&script, &format!("{} {} len {} {place:?} {acks:?} {offer}", s.state, k.flags, k.len), wrong);
+}
+
+fn in_syn_received(k: Kind, (place, off): (Place, i64), acks: Acks, offer: &str, wrong: &mut Vec<String>) {
+    let ack = acks as i64;
+    let outcome = expectation(syn_received(k, place, acks), ack);
+    let outcome = match outcome.strip_suffix("state LISTEN\n") {
+        Some(reply) => format!("{reply}accept none\n"),
+        None => outcome.replace("state", "accept\nstate"),
+    };
+    let head = format!("# RFC 9293 section 3.10.7.4: the matrix\nlisten\nin SYN {offer}\nout SYN ACK\n");
+    let script = format!("{head}{}{outcome}", segment(k, 1 + off, ack, offer));
+    check(&script, &format!("SYN-RECEIVED {} len {} {place:?} {acks:?} {offer}", k.flags, k.len), wrong);
+}
+
+fn in_syn_sent(k: Kind, acks: Acks, wrong: &mut Vec<String>) {
+    let ack = acks as i64;
+    let head = "# RFC 9293 section 3.10.7.3: the matrix\nconnect\nout SYN\n";
+    let script = format!("{head}{}{}", segment(k, 0, ack, ""), expectation(syn_sent(k, acks), ack));
+    check(&script, &format!("SYN-SENT {} len {} {acks:?}", k.flags, k.len), wrong);
 }

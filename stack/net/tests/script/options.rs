@@ -93,7 +93,7 @@ pub fn options_in(conn: &mut Conn, flags: u16, clock: u32, args: &mut Args) -> R
     }
     let stamps = args.value("ts");
     let wanted = args.word("ts") || (conn.ts && flags & (SYN | RST) == 0 && stamps.is_none());
-    if flags & SYN != 0 {
+    if flags & (SYN | RST) == SYN {
         conn.peer_offers_ts = wanted || stamps.is_some();
         if flags & ACK != 0 {
             conn.ts = conn.peer_offers_ts && conn.ts_first.is_some();
