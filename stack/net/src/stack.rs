@@ -289,7 +289,7 @@ impl Stack {
         let Some((tcb, mut env, mut egress)) = self.conn_env(slot, now) else { return };
         if tcb.next_deadline() > now {
             // The deadline moved out since the wheel was armed, or the connection has been idle for a while.
-            tcb.trim();
+            tcb.trim(&env);
             self.settle(slot, now);
             return;
         }

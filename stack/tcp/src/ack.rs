@@ -155,7 +155,7 @@ impl Tcb {
             if seg.has(SACKED) {
                 sacked_before += seg.len();
             } else {
-                self.rack.delivered(&seg, env.now, self.rtt.min_rtt, echo);
+                self.rack.delivered(&seg, env.now, self.rtt.min_rtt(), echo);
                 d.delivered_segs += 1;
                 //= RFC 9293 section 3.8.1, MUST-18
                 //= RFC 6298 section 3
@@ -205,7 +205,7 @@ impl Tcb {
                     break;
                 }
                 if s.seq.at_or_after(start) && !s.has(SACKED) {
-                    self.rack.delivered(s, env.now, self.rtt.min_rtt, echo);
+                    self.rack.delivered(s, env.now, self.rtt.min_rtt(), echo);
                     if !s.has(EVER_RETRANS) && acked_rtt.is_none() {
                         d.rtt = Some(env.now.since(s.sent_at));
                     }
@@ -270,7 +270,7 @@ impl Tcb {
     /// RACK, and its timer for what is not yet late.
     pub(crate) fn rack_detect(&mut self, env: &mut Env) {
         let in_recovery = self.recovery.repairs();
-        let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt, self.rtt.srtt, in_recovery, self.snd.sacked);
+        let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt(), self.rtt.srtt(), in_recovery, self.snd.sacked);
         match self.rack.detect_loss(&mut self.snd, env.now, reo_wnd) {
             Some(wait) => {
                 self.rexmit = Rexmit::Reorder;
@@ -304,7 +304,7 @@ impl Tcb {
                     self.cc.on_ack(&Acked {
                         bytes,
                         now: env.now,
-                        srtt: self.rtt.srtt,
+                        srtt: self.rtt.srtt(),
                         rtt: d.rtt,
                         una: self.snd_una,
                         nxt: self.snd_nxt,

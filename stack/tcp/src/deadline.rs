@@ -140,7 +140,7 @@ impl Tcb {
 
     /// What is outstanding is lost; with SACK only the first segment and what was sent long enough ago.
     fn mark_losses_on_rto(&mut self, env: &Env) {
-        let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt, self.rtt.srtt, true, self.snd.sacked);
+        let reo_wnd = self.rack.reo_wnd(self.rtt.min_rtt(), self.rtt.srtt(), true, self.snd.sacked);
         for i in 0..self.snd.unsent {
             //= RFC 8985 section 6.3
             let lost = i == 0 || !self.sack_on || self.rack.is_late(&self.snd.segs[i], env.now, reo_wnd);

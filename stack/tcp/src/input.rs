@@ -85,7 +85,7 @@ impl Tcb {
             return d;
         }
         let syn_ack = seg.has(TcpFlags::SYN) && seg.has(TcpFlags::ACK);
-        if self.state == State::SynReceived && !self.passive && syn_ack && seg.seq == self.irs {
+        if self.state == State::SynReceived && !self.passive && syn_ack && seg.seq + 1 == self.rcv_nxt {
             //= RFC 9293 section 3.5, MUST-10
             // MUST-10, figure 8: a simultaneous open ends with the peer's SYN-ACK. We have its SYN already; what is
             // left is the ACK (its window is not scaled, RFC 7323 section 2.2).
@@ -142,7 +142,7 @@ impl Tcb {
                 None => {}
             }
             self.last_sent_at = env.now;
-            self.snd_una = self.iss + 1;
+            self.snd_una += 1;
             self.snd_wnd = (seg.wnd as u32) << self.snd_wscale;
             self.max_snd_wnd = self.snd_wnd;
             self.snd_wl1 = seg.seq;
@@ -218,7 +218,7 @@ impl Tcb {
         if seg.has(TcpFlags::RST) {
             return Disposition::Drop(TcpDrop::RstIgnored);
         }
-        if self.state == State::SynReceived && seg.has(TcpFlags::SYN) && seg.seq == self.irs {
+        if self.state == State::SynReceived && seg.has(TcpFlags::SYN) && seg.seq + 1 == self.rcv_nxt {
             // The peer did not get our SYN-ACK.
             self.syn_due = true;
             return Disposition::Drop(TcpDrop::OldDuplicate);

@@ -192,7 +192,7 @@ impl Tcb {
     pub(crate) fn in_syn_sent(&mut self, seg: &SegmentIn, env: &mut Env) -> Disposition {
         // First, check the ACK bit
         let acked = seg.has(TcpFlags::ACK);
-        if acked && (seg.ack.at_or_before(self.iss) || seg.ack.after(self.snd_nxt)) {
+        if acked && (seg.ack.at_or_before(self.snd_una) || seg.ack.after(self.snd_nxt)) {
             return match seg.has(TcpFlags::RST) {
                 true => Disposition::Drop(TcpDrop::RstIgnored),
                 false => {
@@ -244,7 +244,6 @@ impl Tcb {
         if handshake_was_lossy {
             self.cc.on_syn_lost();
         }
-        self.cc.start(self.snd_una, env.now);
         self.choose_cc(env.cfg, env.now);
         self.arm_keepalive(env);
         if let Some(s) = &mut self.stats {

@@ -309,7 +309,7 @@ impl Tcb {
         let wnd = if syn_ack { self.announce_window(true) } else { self.rcv_buf.min(0xffff) as u16 };
         let ts = self.ts_on.then(|| (self.ts_now(env.now), if syn_ack { self.ts_recent } else { 0 }));
         let segment = Segment {
-            seq: self.iss,
+            seq: self.snd_una,
             ack: if syn_ack { self.rcv_nxt } else { Default::default() },
             flags: if syn_ack { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
             wnd,
@@ -325,7 +325,7 @@ impl Tcb {
         let sent = sink.control(env.pool, &segment);
         if sent == Sent::Yes {
             self.syn_due = false;
-            self.snd_nxt = self.iss + 1;
+            self.snd_nxt = self.snd_una + 1;
             self.last_sent_at = env.now;
             env.counters.segs_out += 1;
             env.counters.retransmits += (self.retries > 0) as u64;

@@ -34,8 +34,8 @@ impl Tcb {
         if matches!(self.state, State::SynSent | State::SynReceived | State::Closed | State::TimeWait) {
             return;
         }
-        let (min_rtt, srtt) = (self.rtt.min_rtt, self.rtt.srtt);
-        self.cc.switch(cfg.cc, &Start { now, min_rtt, srtt, seed: self.iss.0 });
+        let (min_rtt, srtt) = (self.rtt.min_rtt(), self.rtt.srtt());
+        self.cc.switch(cfg.cc, &Start { now, min_rtt, srtt, seed: self.snd_una.0 });
         let bbr = cfg.cc == CcKind::Bbr;
         if !bbr && !cfg.pacing {
             self.snd.paced = None;
@@ -71,7 +71,7 @@ impl Tcb {
         let Some(p) = self.snd.paced.as_deref_mut() else { return };
         if let Some(rate) = &mut p.rate {
             let d = Delivered {
-                sample: rate.generate(self.rtt.min_rtt),
+                sample: rate.generate(self.rtt.min_rtt()),
                 now: env.now,
                 rtt,
                 pipe: self.snd.pipe,
@@ -83,7 +83,7 @@ impl Tcb {
                 rate.mark_app_limited(self.snd.pipe);
             }
         }
-        p.gate.set_rate(self.cc.pacing_rate(self.rtt.srtt), self.smss as u32);
+        p.gate.set_rate(self.cc.pacing_rate(self.rtt.srtt()), self.smss as u32);
     }
 
     /// Everything that the application gave has left, and more might have: CheckIfApplicationLimited().

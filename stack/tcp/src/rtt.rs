@@ -2,15 +2,19 @@
 
 use crate::limits::{RTO_AFTER_SYN_LOSS_NS, RTO_INITIAL_NS, RTO_MAX_NS};
 
+/// A unit is 16 ns: fine enough for the RTT within a host, and 32 bits of them are 68 s, more than RFC 6298 (2.5)'s
+/// smallest maximum of RTO.
+const UNIT_SHIFT: u32 = 4;
+
 /// SRTT, RTTVAR and RTO.
 #[derive(Clone, Copy, Debug)]
 pub struct Rtt {
-    /// Smoothed RTT in ns; 0 before the first sample.
-    pub srtt: u64,
-    /// RTT variation in ns.
-    pub rttvar: u64,
-    /// Smallest sample of the connection in ns; `u64::MAX` before the first.
-    pub min_rtt: u64,
+    /// SRTT in units; 0 before the first sample.
+    srtt: u32,
+    /// RTTVAR in units.
+    rttvar: u32,
+    /// Smallest sample in units; `u32::MAX` before the first.
+    min_rtt: u32,
     rto_min_us: u32,
     syn_was_lost: bool,
     /// Doublings since the last sample: RFC 6298 (5.5).
@@ -23,7 +27,7 @@ impl Rtt {
         Self {
             srtt: 0,
             rttvar: 0,
-            min_rtt: u64::MAX,
+            min_rtt: u32::MAX,
             rto_min_us: (rto_min / 1000) as u32,
             syn_was_lost: false,
             backoff: 0,
@@ -39,7 +43,7 @@ impl Rtt {
     /// A sample of a segment that was sent once (Karn's algorithm, RFC 9293 MUST-18): RFC 6298 (2.2), (2.3).
     //= RFC 6298 section 2
     pub fn sample(&mut self, r: u64) {
-        let r = r.max(1);
+        let r = (r >> UNIT_SHIFT).clamp(1, u32::MAX as u64 - 1) as u32;
         //= RFC 6298 section 5
         // What was backed off collapses with a new sample, not with an ACK of what was sent twice.
         self.backoff = 0;
@@ -53,6 +57,23 @@ impl Rtt {
         }
     }
 
+    /// Smoothed RTT in ns; 0 before the first sample.
+    #[inline]
+    pub fn srtt(&self) -> u64 {
+        (self.srtt as u64) << UNIT_SHIFT
+    }
+
+    /// RTT variation in ns.
+    pub fn rttvar(&self) -> u64 {
+        (self.rttvar as u64) << UNIT_SHIFT
+    }
+
+    /// Smallest sample of the connection in ns; `u64::MAX` before the first.
+    #[inline]
+    pub fn min_rtt(&self) -> u64 {
+        if self.min_rtt == u32::MAX { u64::MAX } else { (self.min_rtt as u64) << UNIT_SHIFT }
+    }
+
     /// RTO with its backoff, in ns: (5.5).
     pub fn rto(&self) -> u64 {
         self.rto_base().saturating_mul(1 << self.backoff.min(20)).min(RTO_MAX_NS)
@@ -60,12 +81,12 @@ impl Rtt {
 
     /// RTO without backoff, in ns.
     pub fn rto_base(&self) -> u64 {
-        match self.srtt {
+        match self.srtt() {
             0 if self.syn_was_lost => RTO_AFTER_SYN_LOSS_NS,
             0 => RTO_INITIAL_NS,
             // (2.4) with the floor put under the variance term as Linux does: with a short RTT a delayed ACK of the
             // peer is inside the timeout even though SRTT + 4 RTTVAR converged on less.
-            srtt => (srtt + (4 * self.rttvar).max(self.rto_min_us as u64 * 1000)).min(RTO_MAX_NS),
+            srtt => (srtt + (4 * self.rttvar()).max(self.rto_min_us as u64 * 1000)).min(RTO_MAX_NS),
         }
     }
 
@@ -86,11 +107,11 @@ mod tests {
         let mut r = Rtt::new(RTO_MIN_NS);
         assert_eq!(r.rto(), SEC);
         r.sample(100 * MS);
-        assert_eq!((r.srtt, r.rttvar), (100 * MS, 50 * MS));
+        assert_eq!((r.srtt(), r.rttvar()), (100 * MS, 50 * MS));
         assert_eq!(r.rto(), 300 * MS);
         r.sample(180 * MS);
-        assert_eq!(r.rttvar, 37_500_000 + 20 * MS);
-        assert_eq!(r.srtt, 87_500_000 + 22_500_000);
+        assert_eq!(r.rttvar(), 37_500_000 + 20 * MS);
+        assert_eq!(r.srtt(), 87_500_000 + 22_500_000);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::rtt::Rtt;
 use crate::seq::SeqNum;
 use crate::snd::SendQueue;
 use crate::stats::Stats;
-use crate::time::Instant;
+use crate::time::{Instant, SEC};
 
 /// RFC 9293 section 3.3.2. LISTEN is not here: a listener has no TCB of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -466,11 +466,14 @@ impl Tcb {
     /// Memory of queues that were deep and are empty now: worth a [`trim`](Self::trim) if it stays so.
     #[inline]
     pub fn holds_spare(&self) -> bool {
-        self.snd.segs.has_spare() || self.recv.chunks.has_spare()
+        self.snd.segs.has_spare() || self.recv.chunks.has_spare() || self.cc.has_spare()
     }
 
     /// Gives back what an idle connection does not need.
-    pub fn trim(&mut self) {
+    pub fn trim(&mut self, env: &Env) {
+        if self.flight() == 0 && env.now.since(self.last_sent_at) >= SEC {
+            self.cc.trim();
+        }
         self.snd.segs.trim();
         self.recv.chunks.trim();
     }
@@ -538,7 +541,7 @@ mod tests {
     /// State that is needed sometimes belongs into a box that goes when it is idle.
     #[test]
     fn a_tcb_is_small() {
-        assert!(size_of::<Tcb>() <= 448, "Tcb is {} bytes", size_of::<Tcb>());
+        assert!(size_of::<Tcb>() <= 400, "Tcb is {} bytes", size_of::<Tcb>());
         assert!(size_of::<Option<Chunk>>() <= 16);
         assert!(size_of::<Option<TxSeg>>() <= 32);
     }

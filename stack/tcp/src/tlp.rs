@@ -37,14 +37,14 @@ impl Tcb {
             && !self.recovery.repairs()
             && !self.rack.tlp.out
             && !self.rack.tlp.unmeasured
-            && self.rtt.srtt > 0
+            && self.rtt.srtt() > 0
             && self.retries == 0
     }
 
     /// Section 7.2: PTO in ns, not yet limited by the RTO.
     fn pto(&self) -> u64 {
         //= RFC 8985 section 7.2
-        let mut pto = 2 * self.rtt.srtt;
+        let mut pto = 2 * self.rtt.srtt();
         if self.flight() <= self.smss as u32 {
             pto += TLP_WC_DELACK_NS;
         }

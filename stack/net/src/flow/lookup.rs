@@ -255,6 +255,6 @@ mod tests {
     /// With 24 bytes in the timer wheel and up to 10 in the flow table: 512 for an idle connection.
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Option<Conn>>() <= 520, "Conn is {} bytes", size_of::<Option<Conn>>());
+        assert!(size_of::<Option<Conn>>() <= 472, "Conn is {} bytes", size_of::<Option<Conn>>());
     }
 }

@@ -86,14 +86,30 @@ pub struct Cc {
     /// ssthresh in bytes; `u32::MAX` until the first congestion event.
     pub ssthresh: u32,
     smss: u32,
-    validation: Validation,
+    /// On the heap, from the first time that the window is in use.
+    growth: Option<Box<Tracked>>,
     algorithm: Algorithm,
+}
+
+/// What the rounds of a flow that uses its window told.
+#[derive(Clone, Debug)]
+struct Tracked {
+    validation: Validation,
+    hystart: HyStart,
+}
+
+impl Tracked {
+    fn new(una: SeqNum, now: Instant) -> Box<Self> {
+        let mut validation = Validation::new();
+        validation.start(una, now);
+        Box::new(Self { validation, hystart: HyStart::new() })
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Algorithm {
     /// CUBIC before its first congestion avoidance.
-    CubicStart(HyStart),
+    CubicStart,
     /// On the heap, for an idle connection has none.
     Cubic(Box<Cubic>),
     NewReno(NewReno),
@@ -103,7 +119,7 @@ enum Algorithm {
 impl Algorithm {
     /// CUBIC's memory, which there is from the end of the first slow start on.
     fn cubic(&mut self) -> Option<&mut Cubic> {
-        if let Self::CubicStart(_) = self {
+        if let Self::CubicStart = self {
             *self = Self::Cubic(Box::new(Cubic::new()));
         }
         match self {
@@ -126,22 +142,16 @@ impl Cc {
     /// there; until then it is CUBIC, which costs nothing.
     pub fn new(kind: CcKind, smss: u32) -> Self {
         let algorithm = match kind {
-            CcKind::Cubic | CcKind::Bbr => Algorithm::CubicStart(HyStart::new()),
+            CcKind::Cubic | CcKind::Bbr => Algorithm::CubicStart,
             CcKind::NewReno => Algorithm::NewReno(NewReno::default()),
         };
-        Self {
-            cwnd: initial_window(smss),
-            ssthresh: u32::MAX,
-            smss,
-            validation: Validation::new(),
-            algorithm,
-        }
+        Self { cwnd: initial_window(smss), ssthresh: u32::MAX, smss, growth: None, algorithm }
     }
 
     /// Which algorithm is at work.
     pub fn kind(&self) -> CcKind {
         match self.algorithm {
-            Algorithm::CubicStart(_) | Algorithm::Cubic(_) => CcKind::Cubic,
+            Algorithm::CubicStart | Algorithm::Cubic(_) => CcKind::Cubic,
             Algorithm::NewReno(_) => CcKind::NewReno,
             Algorithm::Bbr(_) => CcKind::Bbr,
         }
@@ -153,7 +163,7 @@ impl Cc {
             return;
         }
         self.algorithm = match kind {
-            CcKind::Cubic if self.ssthresh == u32::MAX => Algorithm::CubicStart(HyStart::new()),
+            CcKind::Cubic if self.ssthresh == u32::MAX => Algorithm::CubicStart,
             CcKind::Cubic => Algorithm::Cubic(Box::new(Cubic::new())),
             CcKind::NewReno => Algorithm::NewReno(NewReno::default()),
             CcKind::Bbr => Algorithm::Bbr(Box::new(Bbr::new(self.cwnd, self.smss, start))),
@@ -212,21 +222,22 @@ impl Cc {
         self.cwnd < self.ssthresh
     }
 
-    /// The handshake is complete: `una` is the first sequence number of data.
-    pub fn start(&mut self, una: SeqNum, now: Instant) {
-        self.validation.start(una, now);
-    }
-
     /// An ACK outside of fast recovery. A window that is not in use does not grow.
     //= RFC 9293 section 3.8.2, MUST-19, MAY-18
     pub fn on_ack(&mut self, ack: &Acked) {
         if self.is_model_based() {
             return;
         }
-        let round_over = self.validation.on_ack(ack.una, ack.nxt, ack.srtt, ack.now);
+        if self.growth.is_none() && !ack.limited && self.cwnd <= initial_window(self.smss) {
+            // Request and response within the initial window: nothing to keep account of.
+            return;
+        }
         let slow_start = self.in_slow_start();
-        let valid = self.validation.is_valid(self.cwnd, slow_start);
-        if self.validation.note_phase(valid, ack.now) {
+        let cwnd = self.cwnd;
+        let v = &mut self.growth.get_or_insert_with(|| Tracked::new(ack.una - ack.bytes, ack.now)).validation;
+        let round_over = v.on_ack(ack.una, ack.nxt, ack.srtt, ack.now);
+        let valid = v.is_valid(cwnd, slow_start);
+        if v.note_phase(valid, ack.now) {
             self.end_non_validated_period();
         }
         if !ack.limited || !valid {
@@ -256,8 +267,8 @@ impl Cc {
     fn slow_start(&mut self, ack: &Acked, round_over: bool) -> u32 {
         //= RFC 9406 section 4.2
         let mut grow = ack.bytes.min(ack.l_segs.saturating_mul(self.smss));
-        if let Algorithm::CubicStart(h) = &mut self.algorithm {
-            match h.on_ack(grow, ack.rtt, round_over) {
+        if let (Algorithm::CubicStart, Some(g)) = (&self.algorithm, &mut self.growth) {
+            match g.hystart.on_ack(grow, ack.rtt, round_over) {
                 Growth::By(n) => grow = n,
                 Growth::End => {
                     self.ssthresh = self.cwnd;
@@ -275,9 +286,10 @@ impl Cc {
         if let Algorithm::Bbr(b) = &mut self.algorithm {
             return b.on_congestion();
         }
-        let valid = self.validation.is_valid(self.cwnd, self.in_slow_start());
+        let v = self.growth.as_deref().map(|g| &g.validation);
+        let valid = v.is_none_or(|v| v.is_valid(self.cwnd, self.in_slow_start()));
         //= RFC 7661 section 4.4.2
-        let in_use = self.validation.pipe_ack().unwrap_or(0).max(flight).min(self.cwnd);
+        let in_use = v.and_then(Validation::pipe_ack).unwrap_or(0).max(flight).min(self.cwnd);
         self.ssthresh = match &mut self.algorithm {
             //= RFC 5681 section 3.1
             Algorithm::NewReno(_) => (if valid { flight } else { in_use }) / 2,
@@ -291,7 +303,9 @@ impl Cc {
 
     /// Recovery is over, with SND.UNA and SND.NXT.
     pub fn on_recovered(&mut self, una: SeqNum, nxt: SeqNum) {
-        self.validation.forget(una, nxt);
+        if let Some(g) = &mut self.growth {
+            g.validation.forget(una, nxt);
+        }
         if let Algorithm::Bbr(b) = &mut self.algorithm {
             self.cwnd = b.on_recovered(self.cwnd);
         }
@@ -366,6 +380,16 @@ impl Cc {
         if let Algorithm::Bbr(b) = &mut self.algorithm {
             b.on_idle_restart(now);
         }
+    }
+
+    /// Is there anything to [`trim`](Self::trim)?
+    pub fn has_spare(&self) -> bool {
+        self.growth.is_some()
+    }
+
+    /// Nothing was sent for a while, and the window will restart: what rounds told of it goes.
+    pub fn trim(&mut self) {
+        self.growth = None;
     }
 
     /// The window has not been in use for NVP.
@@ -445,7 +469,6 @@ mod tests {
         for kind in [CcKind::Cubic, CcKind::NewReno] {
             let mut cc = Cc::new(kind, 1000);
             let (mut una, mut now) = (1, SEC);
-            cc.start(SeqNum(una), Instant(now));
             (cc.cwnd, cc.ssthresh) = (100_000, 50_000);
             for _ in 0..30 {
                 exchange(&mut cc, &mut una, &mut now, 10_000, false);
@@ -501,7 +524,6 @@ mod tests {
     fn cubic_takes_over_from_hystart() {
         let mut cc = Cc::new(CcKind::Cubic, 1000);
         let (mut una, mut now) = (1, SEC);
-        cc.start(SeqNum(una), Instant(now));
         let mut round = 0u64;
         while cc.ssthresh == u32::MAX {
             round += 1;
