@@ -30,6 +30,10 @@ pub struct Pair {
     connects: usize,
     /// Packets that crossed the wire.
     pub packets: u64,
+    /// Packets that each host took in.
+    pub passed: [u64; 2],
+    /// The stations are passed by their names, for a counter of instructions.
+    pub counted: bool,
     accepted: Vec<FlowId>,
     ready: [Vec<(FlowId, Events)>; 2],
 }
@@ -86,6 +90,8 @@ impl Pair {
             conns: Vec::new(),
             connects: 0,
             packets: 0,
+            passed: [0; 2],
+            counted: false,
             accepted: Vec::new(),
             ready: [Vec::with_capacity(1024), Vec::with_capacity(1024)],
         }
@@ -126,10 +132,13 @@ impl Pair {
     fn receive(&mut self, host: usize, now: Instant) {
         let stack = &mut self.stacks[host];
         for frame in self.inbox[host].drain(..) {
-            match stack.ingress(frame, now) {
-                Ingress::Done => {}
-                Ingress::Handoff { .. } => unreachable!("one core"),
-            }
+            self.passed[host] += 1;
+            let done = match (self.counted, host) {
+                (false, _) => stack.ingress(frame, now),
+                (true, 0) => station_ack_in(stack, frame, now),
+                (true, _) => station_data_in(stack, frame, now),
+            };
+            debug_assert!(matches!(done, Ingress::Done), "one core");
         }
         stack.on_timers(now);
         if host == 1 {
@@ -146,7 +155,11 @@ impl Pair {
     fn send(&mut self, host: usize, now: Instant) {
         let [a, b] = &mut self.stacks;
         let (from, to) = if host == 0 { (a, b) } else { (b, a) };
-        from.output(now);
+        if self.counted && host == 0 {
+            station_output(from, now);
+        } else {
+            from.output(now);
+        }
         let inbox = &mut self.inbox[1 - host];
         let (pool, batch) = from.pool_and_batch();
         while let Some(tx) = batch.pop() {
@@ -194,12 +207,40 @@ impl Pair {
         }
     }
 
+    /// One transaction after the other on the first connection, at a station of its own.
+    pub fn counted_exchange(&mut self, transactions: u64) {
+        station_exchange(self, transactions);
+    }
+
     fn connect(&mut self, now: Instant) -> FlowId {
         // A run of 32,000 connections to one port, then the next: a client has 64,512 ports a destination.
         let port = PORT + (self.connects / 32_000 % LISTENERS) as u16;
         self.connects += 1;
         self.stacks[0].connect(addr(1), port, now).expect("a free port")
     }
+}
+
+/// What bulk brings to the server: data. These stations are functions so that a counter can tell them apart.
+#[inline(never)]
+fn station_data_in(stack: &mut Stack, frame: Frame, now: Instant) -> Ingress {
+    stack.ingress(frame, now)
+}
+
+/// What bulk brings to the client: ACKs.
+#[inline(never)]
+fn station_ack_in(stack: &mut Stack, frame: Frame, now: Instant) -> Ingress {
+    stack.ingress(frame, now)
+}
+
+/// What the client's turns send.
+#[inline(never)]
+fn station_output(stack: &mut Stack, now: Instant) {
+    stack.output(now);
+}
+
+#[inline(never)]
+fn station_exchange(pair: &mut Pair, transactions: u64) {
+    pair.exchange(1, 1, transactions);
 }
 
 /// Reads all there is; returns how much.

@@ -10,7 +10,9 @@ fn main() {
     let [in_flight, over, n]: [u64; 3] = [in_flight, over, n].map(|a| a.parse().expect("a number"));
     let cfg = TcpConfig {
         rcv_buf_bytes: BULK_BUFFER_BYTES as u32,
+        rcv_buf_max_bytes: 0,
         snd_buf_bytes: BULK_BUFFER_BYTES as u32,
+        snd_buf_max_bytes: 0,
         nodelay: true,
         ..TcpConfig::default()
     };

@@ -349,6 +349,7 @@ impl Stack {
         let env = Env {
             now,
             short_of_frames: self.pool.free_len() < self.short_of_frames_below,
+            ample_frames: self.pool.free_len() >= self.short_of_frames_below << (SHORT_OF_FRAMES_SHIFT - 1),
             pool: &mut self.pool,
             cfg,
             counters: &mut self.tcp_counters,

@@ -313,6 +313,7 @@ impl Stack {
         let mut env = Env {
             now,
             short_of_frames: self.pool.free_len() < self.short_of_frames_below,
+            ample_frames: false,
             pool: &mut self.pool,
             cfg,
             counters: &mut self.tcp_counters,

@@ -80,6 +80,8 @@ impl Wheel {
     pub fn ensure(&mut self, key: u32) {
         assert!(key != NIL, "u32::MAX is not a key");
         if key as usize >= self.nodes.len() {
+            // An eighth more at a time: doubling would weigh on each connection with up to a node that nobody uses.
+            self.nodes.reserve_exact((self.nodes.len() / 8).max(64));
             self.nodes.resize(key as usize + 1, UNARMED);
         }
     }

@@ -123,8 +123,28 @@ struct Bulk {
 fn run(path: Path, kinds: &[CcKind], gap_ns: u64, seed: u64, from_ns: u64, to_ns: u64) -> (Vec<f64>, Line) {
     let bdp = path.rate_bps / 8 * path.rtt_ns / SEC;
     let buf = (4 * (bdp + path.queue_bytes.min(2 * bdp))).max(1 << 20) as u32;
-    let cfg = TcpConfig { rcv_buf_bytes: buf, snd_buf_bytes: buf, ..TcpConfig::default() };
-    let mut line = Line::new(seed, path, kinds.len() as u32 * buf / 700 + 4096, &cfg);
+    let cfg = TcpConfig {
+        rcv_buf_bytes: buf,
+        rcv_buf_max_bytes: 0,
+        snd_buf_bytes: buf,
+        snd_buf_max_bytes: 0,
+        ..TcpConfig::default()
+    };
+    run_with(path, &cfg, kinds.len() as u32 * buf / 700 + 4096, kinds, gap_ns, seed, from_ns, to_ns)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn run_with(
+    path: Path,
+    cfg: &TcpConfig,
+    frames: u32,
+    kinds: &[CcKind],
+    gap_ns: u64,
+    seed: u64,
+    from_ns: u64,
+    to_ns: u64,
+) -> (Vec<f64>, Line) {
+    let mut line = Line::new(seed, path, frames, cfg);
     let listener = line.ends[1].listen(None, 80, 16).unwrap();
     let zeros = vec![0; 64 << 10];
     let start = line.now.0;
@@ -297,4 +317,23 @@ fn slow_table() {
             println!("{} loss {loss_ppm} ppm: {mbps:.1?} Mbit/s, {} dropped", kind.name(), line.dropped);
         }
     }
+}
+
+/// One flow at 1 Gbit/s over 100 ms with buffers that begin at 128 and 256 KiB: they grow to what the path needs.
+#[test]
+fn buffers_grow_to_a_long_fat_path() {
+    let cfg = TcpConfig::default();
+    let (mbps, line) = run_with(GIGABIT, &cfg, 65_536, &[CcKind::Cubic], 0, 5, 5 * SEC, 8 * SEC);
+    assert!(mbps[0] >= 900.0, "{mbps:?} Mbit/s, {} dropped", line.dropped);
+}
+
+/// 10 Mbit/s over 20 ms: the bandwidth-delay product is 25 KB, and the buffers stay near their beginning.
+#[test]
+fn buffers_stay_small_on_a_slow_path() {
+    let cfg = TcpConfig::default();
+    let path = Path { rate_bps: 10_000_000, rtt_ns: 20 * MS, queue_bytes: 50_000, loss_ppm: 0 };
+    let (mbps, mut line) = run_with(path, &cfg, 8_192, &[CcKind::Cubic], 0, 6, 5 * SEC, 10 * SEC);
+    assert!(mbps[0] >= 9.0, "{mbps:?}");
+    let held = line.ends.each_mut().map(|e| e.frames_held());
+    assert!(held[0] <= 400 && held[1] <= 100, "frames held: {held:?}");
 }

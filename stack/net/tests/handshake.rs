@@ -21,10 +21,13 @@ fn a_syn_is_answered_with_every_option_it_offered() {
     assert_eq!(out.len(), 1);
     let s = &out[0];
     assert_eq!((s.flags, s.ack, s.wnd), (SYN_ACK, ISS + 1, 65_535));
-    assert_eq!((s.options.mss, s.options.wscale, s.options.sack_permitted), (Some(1460), Some(5), true));
+    assert_eq!((s.options.mss, s.options.wscale, s.options.sack_permitted), (Some(1460), Some(11), true));
     assert_eq!(s.options.timestamps.unwrap().1, p.tsval.wrapping_add((h.now.0 / MS) as u32), "TSecr echoes");
     let o = &s.raw_options;
-    assert_eq!((&o[..6], &o[6..8], &o[16..20]), (&[2, 4, 5, 180, 4, 2][..], &[8, 10][..], &[1, 3, 3, 5][..]));
+    assert_eq!(
+        (&o[..6], &o[6..8], &o[16..20]),
+        (&[2, 4, 5, 180, 4, 2][..], &[8, 10][..], &[1, 3, 3, 11][..])
+    );
 }
 
 /// RFC 7323 sections 2.2 and 3.2, RFC 2018 section 2: an option that was not offered is not in the SYN-ACK.
@@ -83,7 +86,7 @@ fn an_active_open_completes() {
     assert_eq!((syn.flags, syn.ack, syn.wnd, syn.dst), (SYN, 0, 65_535, addr(1, false)));
     assert_eq!(
         (syn.options.mss, syn.options.wscale, syn.options.sack_permitted),
-        (Some(1460), Some(5), true)
+        (Some(1460), Some(11), true)
     );
     let o = TcpOptions { mss: Some(1200), wscale: Some(2), sack_permitted: true, ..TcpOptions::EMPTY };
     let out = h.raw(&p, SYN_ACK, ISS, p.ack, &o, b"");

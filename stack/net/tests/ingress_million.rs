@@ -403,7 +403,10 @@ fn fix_checksums(f: &mut [u8]) {
 #[test]
 fn a_million_frames() {
     let seed = std::env::var("FUZZ_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0xf00d);
-    let mut h = Host::with_frames(4096, TcpConfig { rcv_buf_bytes: 20_000, ..TcpConfig::default() });
+    let mut h = Host::with_frames(
+        4096,
+        TcpConfig { rcv_buf_bytes: 20_000, rcv_buf_max_bytes: 0, ..TcpConfig::default() },
+    );
     let never = TcpConfig { syn_cookies: linerate_net::SynCookies::Never, ..TcpConfig::default() };
     let flooded = h.stack.listen_with(None, FLOODED, BACKLOG, Some(never.into())).unwrap();
     let any = "0.0.0.0".parse().unwrap();

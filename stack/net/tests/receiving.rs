@@ -17,7 +17,7 @@ fn open(o: Opts) -> (Host, Peer, FlowId) {
 }
 
 fn small(rcv_buf_bytes: u32) -> (Host, Peer, FlowId) {
-    open_with(TcpConfig { rcv_buf_bytes, ..TcpConfig::default() }, Opts::default())
+    open_with(TcpConfig { rcv_buf_bytes, rcv_buf_max_bytes: 0, ..TcpConfig::default() }, Opts::default())
 }
 
 fn blocks(p: &Peer, s: &Seg) -> Vec<(u32, u32)> {
@@ -256,7 +256,7 @@ fn silly_windows_are_not_offered() {
 #[test]
 fn the_window_never_shrinks() {
     for rcv_buf_bytes in [3000, 70_000, 1 << 20, 100 << 20] {
-        let cfg = TcpConfig { rcv_buf_bytes, ..TcpConfig::default() };
+        let cfg = TcpConfig { rcv_buf_bytes, rcv_buf_max_bytes: 0, ..TcpConfig::default() };
         let shift = cfg.wscale();
         let (mut h, mut p, id) = open_with(cfg, Opts { wscale: Some(2), sack: true, ..Opts::default() });
         let mut rng = support::Rng(rcv_buf_bytes as u64);

@@ -68,7 +68,10 @@ fn an_out_of_order_hoard_is_copied_out() {
 /// told of room.
 #[test]
 fn writers_leave_frames_for_receiving() {
-    let mut h = Host::with_frames(128, TcpConfig { snd_buf_bytes: 1 << 20, ..TcpConfig::default() });
+    let mut h = Host::with_frames(
+        128,
+        TcpConfig { snd_buf_bytes: 1 << 20, snd_buf_max_bytes: 0, ..TcpConfig::default() },
+    );
     let mut conns: Vec<_> = (0..4).map(|_| h.accepted(&Opts::default())).collect();
     let mut written = [0usize; 4];
     for (w, (_, id)) in written.iter_mut().zip(&conns) {

@@ -411,8 +411,10 @@ fn a_tiny_mss_has_a_floor() {
 /// The application's room is bounded, and it is told when there is room again.
 #[test]
 fn the_send_buffer_is_bounded_and_writable_tells() {
-    let (mut h, mut p, id) =
-        open_with(TcpConfig { snd_buf_bytes: 5000, ..TcpConfig::default() }, Opts::default());
+    let (mut h, mut p, id) = open_with(
+        TcpConfig { snd_buf_bytes: 5000, snd_buf_max_bytes: 0, ..TcpConfig::default() },
+        Opts::default(),
+    );
     while h.stack.next_ready().is_some() {}
     assert_eq!(h.stack.write(id, &bytes(9000)), 5000);
     assert_eq!((h.stack.write(id, b"x"), h.stack.room(id)), (0, 0));

@@ -12,7 +12,8 @@ use support::peer::*;
 #[test]
 fn a_listeners_own_settings_are_its_connections() {
     let mut h = Host::new(TcpConfig::default());
-    let own = TcpConfig { timestamps: false, rcv_buf_bytes: 20_000, ..TcpConfig::default() };
+    let own =
+        TcpConfig { timestamps: false, rcv_buf_bytes: 20_000, rcv_buf_max_bytes: 0, ..TcpConfig::default() };
     h.stack.close_listener(h.listener, h.now);
     h.listener = h.stack.listen_with(None, PORT, 8, Some(Arc::new(own))).unwrap();
     let (_, out) = h.syn(&Opts { ts: true, wscale: Some(3), ..Opts::default() });

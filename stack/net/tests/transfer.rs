@@ -158,7 +158,13 @@ fn new_reno_and_corruption() {
 #[test]
 fn tiny_windows() {
     for seed in 0..10 {
-        let cfg = TcpConfig { rcv_buf_bytes: 3000, snd_buf_bytes: 5000, ..TcpConfig::default() };
+        let cfg = TcpConfig {
+            rcv_buf_bytes: 3000,
+            rcv_buf_max_bytes: 0,
+            snd_buf_bytes: 5000,
+            snd_buf_max_bytes: 0,
+            ..TcpConfig::default()
+        };
         transfer(seed, BAD, 100_000, false, cfg);
     }
 }

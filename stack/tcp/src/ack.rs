@@ -94,6 +94,7 @@ impl Tcb {
             if self.rexmit != Rexmit::Reorder || !watched {
                 self.arm_rexmit(env.now);
             }
+            self.tune_snd_buf(env);
             self.maybe_writable(env.cfg);
             self.on_fin_acked(env);
             return Ok(());
@@ -368,7 +369,8 @@ impl Tcb {
             State::FinWait1 => {
                 self.state = State::FinWait2;
                 if self.detached {
-                    self.linger_at = env.now + env.cfg.fin_wait_2_ns;
+                    self.wait_at = env.now + env.cfg.fin_wait_2_ns;
+                    self.lingering = true;
                 }
             }
             State::Closing => self.enter_time_wait(env),

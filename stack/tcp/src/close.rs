@@ -24,7 +24,8 @@ impl Tcb {
             }
             _ if self.recv.bytes > 0 || env.cfg.linger_ns == Some(0) => self.abort(env),
             State::FinWait2 => {
-                self.linger_at = env.now + env.cfg.fin_wait_2_ns;
+                self.wait_at = env.now + env.cfg.fin_wait_2_ns;
+                self.lingering = true;
                 None
             }
             _ => {

@@ -22,6 +22,10 @@ pub struct TcpConfig {
     pub rcv_buf_bytes: u32,
     /// Send buffer in bytes: what may wait, sent and unacknowledged or not sent yet.
     pub snd_buf_bytes: u32,
+    /// What the receive buffer may grow to; the window scale is chosen for it. Less than `rcv_buf_bytes`: it stays.
+    pub rcv_buf_max_bytes: u32,
+    /// What the send buffer may grow to. Less than `snd_buf_bytes`: it stays.
+    pub snd_buf_max_bytes: u32,
     /// Bytes written and not sent yet, at most.
     pub notsent_bytes: u32,
     /// Offer timestamps (RFC 7323).
@@ -137,8 +141,10 @@ pub enum SynCookies {
 impl Default for TcpConfig {
     fn default() -> Self {
         Self {
-            rcv_buf_bytes: 1 << 20,
-            snd_buf_bytes: 1 << 20,
+            rcv_buf_bytes: limits::RCV_BUF_BYTES,
+            snd_buf_bytes: limits::SND_BUF_BYTES,
+            rcv_buf_max_bytes: limits::BUF_MAX_BYTES,
+            snd_buf_max_bytes: limits::BUF_MAX_BYTES,
             notsent_bytes: limits::NOTSENT_BYTES,
             timestamps: true,
             sack: true,
@@ -193,10 +199,18 @@ impl TcpConfig {
         }
     }
 
+    /// The largest that the receive buffer may become.
+    pub(crate) fn rcv_buf_max(&self) -> u32 {
+        match self.window_clamp_bytes {
+            0 => self.rcv_buf_max_bytes.max(self.rcv_buf_bytes),
+            clamp => self.rcv_buf_max_bytes.max(self.rcv_buf_bytes).min(clamp),
+        }
+    }
+
     /// The shift that lets 16 bits express the receive buffer: RFC 7323 section 2.
     pub fn wscale(&self) -> u8 {
         let most = if self.window_clamp_bytes == 0 { u32::MAX } else { self.window_clamp_bytes };
-        let buf = self.rcv_buf().max(self.wscale_buf_bytes.min(most));
+        let buf = self.rcv_buf_max().max(self.wscale_buf_bytes.min(most));
         let mut shift = 0;
         while shift < limits::WSCALE_MAX && (buf >> shift) > 0xffff {
             shift += 1;
@@ -211,7 +225,7 @@ mod tests {
 
     #[test]
     fn wscale_covers_the_buffer() {
-        let with = |n| TcpConfig { rcv_buf_bytes: n, ..TcpConfig::default() }.wscale();
+        let with = |n| TcpConfig { rcv_buf_bytes: n, rcv_buf_max_bytes: 0, ..TcpConfig::default() }.wscale();
         assert_eq!(with(65_535), 0);
         assert_eq!(with(65_536), 1);
         assert_eq!(with(1 << 20), 5);

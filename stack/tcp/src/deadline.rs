@@ -11,13 +11,13 @@ impl Tcb {
     /// When [`on_deadline`](Self::on_deadline) wants to be called; [`Instant::NEVER`] if nothing is pending.
     #[inline]
     pub fn next_deadline(&self) -> Instant {
-        self.rexmit_at.min(self.ack_at).min(self.linger_at).min(self.keepalive_at).min(self.gate_opens_at())
+        self.rexmit_at.min(self.ack_at).min(self.wait_at).min(self.gate_opens_at())
     }
 
     /// Does what is due at `env.now` and sends what follows from it. `true`: the sink had no room for all of it.
     pub fn on_deadline(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         let now = env.now;
-        if self.linger_at <= now {
+        if self.lingering && self.wait_at <= now {
             // 2 MSL are over, or nobody will ever read what FIN-WAIT-2 waits for.
             self.die(env, None);
             return false;
@@ -30,7 +30,7 @@ impl Tcb {
                 q.timer(rto);
             }
         }
-        if self.keepalive_at <= now {
+        if self.wait_at <= now {
             self.on_keepalive(env);
         }
         if self.gate_opens_at() <= now
@@ -154,12 +154,12 @@ impl Tcb {
         let idle = env.cfg.keepalive_idle_ns;
         let silent = env.now.since(self.last_recv_at);
         if silent < idle && self.keepalive_probes == 0 {
-            self.keepalive_at = self.last_recv_at + idle;
+            self.wait_at = self.last_recv_at + idle;
             return;
         }
         //= RFC 9293 section 3.8.4, MUST-26
         if self.flight() > 0 {
-            self.keepalive_at = env.now + idle;
+            self.wait_at = env.now + idle;
             return;
         }
         //= RFC 9293 section 3.8.4, MUST-29
@@ -173,6 +173,6 @@ impl Tcb {
         }
         self.keepalive_probes = self.keepalive_probes.saturating_add(1);
         self.keepalive_due = true;
-        self.keepalive_at = env.now + env.cfg.keepalive_interval_ns.max(MS);
+        self.wait_at = env.now + env.cfg.keepalive_interval_ns.max(MS);
     }
 }

@@ -5,8 +5,9 @@ use linerate_wire::tcp::TcpFlags;
 
 use crate::limits::{
     BULK_SEGS, OOO_SEG_BYTES, OOO_SEGS, STRETCH_ACK_NS, STRETCH_ACK_SEGS, TIME_WAIT_NS, TS_RECENT_AGE_NS,
+    TUNED_SEGS,
 };
-use crate::rcv::Chunk;
+use crate::rcv::{Chunk, SMALL_BYTES};
 use crate::reassembly::Inserted;
 use crate::segment::{Segment, SegmentIn};
 use crate::tcb::{Env, Events, State, Tcb, TcpError};
@@ -65,9 +66,9 @@ impl Tcb {
             State::Closed => Disposition::Drop(TcpDrop::Closed),
             State::SynSent => self.in_syn_sent(seg, env),
             State::TimeWait => {
-                let tw = TimeWait::of(self, self.linger_at);
+                let tw = TimeWait::of(self, self.wait_at);
                 if tw.is_repeated_fin(seg) {
-                    self.linger_at = env.now + TIME_WAIT_NS;
+                    self.wait_at = env.now + TIME_WAIT_NS;
                 }
                 tw.on_segment(seg)
             }
@@ -315,7 +316,7 @@ impl Tcb {
             }
             let frame = payload.take().expect("len > 0");
             if seq == self.rcv_nxt {
-                self.take_in_order(frame, env);
+                self.take_in_order(seg, frame, env);
             } else if let Some(drop) = self.take_out_of_order(seq, frame, env) {
                 done = drop;
             }
@@ -331,12 +332,12 @@ impl Tcb {
         done
     }
 
-    pub(crate) fn take_in_order(&mut self, frame: Frame, env: &mut Env) {
+    pub(crate) fn take_in_order(&mut self, seg: &SegmentIn, frame: Frame, env: &mut Env) {
         let full = frame.len() >= self.smss.min(self.local_mss) as usize;
         let len = frame.len() as u32;
         self.rcv_nxt += len;
         env.counters.copied_out += env.short_of_frames as u64;
-        self.recv.push(Chunk::keep(frame, env.pool, env.short_of_frames));
+        self.recv.push_frame(frame, env.pool, env.short_of_frames);
         if let Some(ooo) = &mut self.ooo {
             while let Some(chunk) = ooo.pop_ready(env.pool, self.rcv_nxt) {
                 self.rcv_nxt += chunk.len() as u32;
@@ -350,6 +351,9 @@ impl Tcb {
         }
         self.raise(Events::READABLE);
         self.schedule_ack(full, len, env);
+        if self.ack_now && self.bulk_segs >= TUNED_SEGS {
+            self.tune_rcv_buf(seg.options.timestamps.map(|(_, tsecr)| tsecr), env);
+        }
     }
 
     /// SHLD-18, SHLD-19: every second segment, or soon; in bulk every few, or very soon.
@@ -383,8 +387,9 @@ impl Tcb {
             s.rcv_ooopack += 1;
         }
         let (len, short) = (frame.len() as u32, env.short_of_frames);
-        let chunk = Chunk::keep(frame, env.pool, short);
-        let most = OOO_SEGS.max(self.rcv_buf as usize / OOO_SEG_BYTES);
+        // A small one is copied, so that its frame is free: few bytes are not to hold many frames.
+        let chunk = Chunk::keep(frame, env.pool, short || len <= SMALL_BYTES as u32);
+        let most = OOO_SEGS.max(self.recv.buf as usize / OOO_SEG_BYTES);
         let ooo = self.ooo.get_or_insert_default();
         let drop = match ooo.insert(env.pool, seq, chunk, most) {
             Inserted::Range(start, end) => {
@@ -431,8 +436,8 @@ impl Tcb {
         self.state = State::TimeWait;
         self.snd.clear(env.pool);
         self.rexmit_at = crate::Instant::NEVER;
-        self.keepalive_at = crate::Instant::NEVER;
+        self.lingering = true;
         //= RFC 9293 section 3.6.1, MUST-13
-        self.linger_at = env.now + TIME_WAIT_NS;
+        self.wait_at = env.now + TIME_WAIT_NS;
     }
 }

@@ -50,7 +50,7 @@ impl Tcb {
         if seg.payload_len > 0
             && let Some(frame) = payload.take()
         {
-            self.take_in_order(frame, env);
+            self.take_in_order(seg, frame, env);
         }
         Disposition::Done
     }

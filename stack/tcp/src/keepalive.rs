@@ -6,7 +6,7 @@ use crate::time::Instant;
 
 impl Tcb {
     pub(crate) fn arm_keepalive(&mut self, env: &Env) {
-        self.keepalive_at = match env.cfg.keepalive {
+        self.wait_at = match env.cfg.keepalive {
             true => env.now + env.cfg.keepalive_idle_ns,
             false => Instant::NEVER,
         };

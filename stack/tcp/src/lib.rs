@@ -33,6 +33,7 @@ pub mod rcv;
 mod reassembly;
 mod sack;
 mod tlp;
+mod tuning;
 mod window;
 
 pub mod cc;

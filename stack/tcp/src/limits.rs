@@ -91,6 +91,8 @@ pub const NOTSENT_BYTES: u32 = 128 << 10;
 
 /// In-order full segments after which a transfer counts as bulk: well past slow start's first flights.
 pub const BULK_SEGS: u8 = 64;
+/// In-order full segments in a row from which the receive buffer is tuned: more than an exchange of messages has.
+pub const TUNED_SEGS: u8 = 8;
 /// Segments an ACK may cover in bulk. SHLD-19 says every second one; every receiver behind GRO or LRO acknowledges
 /// once an aggregate (44 segments in 64 KiB), senders count bytes (RFC 3465), and each ACK saved is a packet saved.
 pub const STRETCH_ACK_SEGS: u8 = 8;
@@ -130,3 +132,10 @@ pub const REO_WND_PERSIST: u8 = 16;
 pub const TLP_MIN_NS: u64 = 2 * MS;
 /// Worst-case delayed ACK of the peer, added to the probe timeout when one segment is in flight: RFC 8985 7.2.
 pub const TLP_WC_DELACK_NS: u64 = 200 * MS;
+
+/// Receive buffer at first (Linux's tcp_rmem): nine times the initial window of RFC 6928.
+pub const RCV_BUF_BYTES: u32 = 128 << 10;
+/// Send buffer at first: what [`NOTSENT_BYTES`] lets wait, and as much in flight.
+pub const SND_BUF_BYTES: u32 = 256 << 10;
+/// What buffers may grow to: a round trip of 100 ms at 5 Gbit/s.
+pub const BUF_MAX_BYTES: u32 = 64 << 20;

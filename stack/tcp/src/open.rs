@@ -70,9 +70,9 @@ impl Tcb {
             irs: SeqNum(0),
             rcv_nxt: SeqNum(0),
             rcv_adv: SeqNum(0),
-            rcv_buf: cfg.rcv_buf(),
-            recv: RecvQueue::default(),
+            recv: RecvQueue { buf: cfg.rcv_buf(), ..RecvQueue::default() },
             ooo: None,
+            tuning: None,
             ack_now: false,
             unacked_segs: 0,
             quickack: cfg.quickack_segs,
@@ -96,8 +96,8 @@ impl Tcb {
             cwnd_limited: false,
             rexmit: Rexmit::Rto,
             rexmit_at: Instant::NEVER,
-            linger_at: Instant::NEVER,
-            keepalive_at: Instant::NEVER,
+            wait_at: Instant::NEVER,
+            lingering: false,
             keepalive_probes: 0,
             peer_user_timeout: 0,
             told_user_timeout: 0,
@@ -108,7 +108,7 @@ impl Tcb {
                 .then(|| Box::new(Stats::new(now, cfg.linux_habits.then(|| QuickAcks::new(o.iss))))),
         };
         if !cfg.window_scaling {
-            tcb.rcv_buf = tcb.rcv_buf.min(0xffff);
+            tcb.recv.buf = tcb.recv.buf.min(0xffff);
         }
         tcb.set_smss(false);
         tcb
@@ -172,12 +172,12 @@ impl Tcb {
                 self.scaling = false;
                 self.snd_wscale = 0;
                 self.rcv_wscale = 0;
-                self.rcv_buf = self.rcv_buf.min(0xffff);
+                self.recv.buf = self.recv.buf.min(0xffff);
             }
         }
         if self.state == State::SynSent {
             // Our SYN announced this much: data may follow the peer's SYN-ACK within one burst.
-            self.rcv_adv = self.rcv_nxt + self.rcv_buf.min(0xffff);
+            self.rcv_adv = self.rcv_nxt + self.recv.buf.min(0xffff);
         }
         // RFC 7323 section 2.2: the window of a SYN is never scaled.
         //= RFC 7323 section 2.2

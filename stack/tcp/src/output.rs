@@ -306,7 +306,7 @@ impl Tcb {
         // The window of a SYN is never scaled (RFC 7323 section 2.2): at most 64 KiB are announced by it.
         //= RFC 9293 section 3.7.1, MUST-14, MUST-65, SHLD-5, MAY-3
         //= RFC 7323 section 2.2
-        let wnd = if syn_ack { self.announce_window(true) } else { self.rcv_buf.min(0xffff) as u16 };
+        let wnd = if syn_ack { self.announce_window(true) } else { self.recv.buf.min(0xffff) as u16 };
         let ts = self.ts_on.then(|| (self.ts_now(env.now), if syn_ack { self.ts_recent } else { 0 }));
         let segment = Segment {
             seq: self.snd_una,

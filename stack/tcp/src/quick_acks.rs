@@ -139,7 +139,7 @@ impl Tcb {
 
     /// Text of `len` bytes came in order: decides as Linux, if that is asked for. `true`: it is decided.
     pub(crate) fn decide_ack_as_linux(&mut self, len: u32, env: &Env) -> bool {
-        let (wnd, rto, srtt) = (self.rcv_wnd(), self.rtt.rto(), self.rtt.srtt);
+        let (wnd, rto, srtt) = (self.rcv_wnd(), self.rtt.rto(), self.rtt.srtt());
         let (advmss, unacked) = (self.local_mss.into(), self.rcv_nxt.since(self.last_ack_sent));
         let Some(q) = self.quick_acks() else { return false };
         q.data_in(len, advmss, wnd, rto, env.now);
@@ -151,7 +151,7 @@ impl Tcb {
 
     /// The peer's FIN came: where nothing is to be said at once its ACK may wait for ours. `true`: it is decided.
     pub(crate) fn decide_fin_ack_as_linux(&mut self, env: &Env) -> bool {
-        let (srtt, unacked) = (self.rtt.srtt, self.rcv_nxt.since(self.last_ack_sent));
+        let (srtt, unacked) = (self.rtt.srtt(), self.rcv_nxt.since(self.last_ack_sent));
         let Some(q) = self.quick_acks() else { return false };
         q.pingpong = true;
         let (now, at) = (unacked > q.rcv_mss, env.now + q.delay(srtt));

@@ -7,6 +7,13 @@ use linerate_frame::{Frame, Pool};
 
 use crate::queue::Queue;
 
+/// Payload that is appended to the unread chunk before it, if there is one: a copy of two cache lines, and a frame less.
+pub(crate) const SMALL_BYTES: usize = 128;
+/// Frames that unread bytes may hold beyond twice their size.
+const SPARSE_BYTES: usize = 32 << 10;
+/// Copies on the heap share an allocation up to this.
+const HEAP_CHUNK_BYTES: usize = 16 << 10;
+
 /// A run of received payload.
 #[derive(Debug)]
 pub enum Chunk {
@@ -63,6 +70,28 @@ impl Chunk {
         }
     }
 
+    /// Copies a frame's bytes behind these, if there is room. The frame stays the caller's.
+    fn append(&mut self, frame: &Frame, pool: &mut Pool) -> bool {
+        match self {
+            Chunk::Heap(h) => {
+                let fits = h.bytes.len() + frame.len() <= HEAP_CHUNK_BYTES;
+                if fits {
+                    h.bytes.extend_from_slice(pool.bytes(frame));
+                }
+                fits
+            }
+            Chunk::Frame(f) => {
+                let (start, len, n) = (f.start(), f.len(), frame.len());
+                let Some(chunk) = pool.writable(f).filter(|c| start + len + n <= c.len()) else {
+                    return false;
+                };
+                chunk[start + len..start + len + n].copy_from_slice(pool.bytes(frame));
+                pool.set_range(f, start, len + n);
+                true
+            }
+        }
+    }
+
     pub(crate) fn frames(&self) -> usize {
         matches!(self, Chunk::Frame(_)) as usize
     }
@@ -83,6 +112,8 @@ impl Chunk {
 pub(crate) struct RecvQueue {
     pub chunks: Queue<Chunk>,
     pub bytes: u32,
+    /// RCV.BUFF: what may stand here, and what is offered of it, together.
+    pub buf: u32,
 }
 
 impl RecvQueue {
@@ -90,6 +121,24 @@ impl RecvQueue {
         debug_assert!(chunk.len() > 0, "an empty chunk would look like the end");
         self.bytes += chunk.len() as u32;
         self.chunks.push_back(chunk);
+    }
+
+    /// The payload of a frame. The frame is kept as it is, unless that would let few bytes hold many frames: small
+    /// payload behind unread bytes is appended to them, and any is while frames run short or the queue holds more than
+    /// twice its bytes.
+    pub fn push_frame(&mut self, frame: Frame, pool: &mut Pool, short_of_frames: bool) {
+        let sparse = frame.len() <= SMALL_BYTES
+            || short_of_frames
+            || self.chunks.len() * pool.region().chunk_bytes() as usize
+                > 2 * self.bytes as usize + SPARSE_BYTES;
+        if sparse
+            && let Some(last) = self.chunks.back_mut()
+            && last.append(&frame, pool)
+        {
+            self.bytes += frame.len() as u32;
+            return pool.free(frame);
+        }
+        self.push(Chunk::keep(frame, pool, short_of_frames));
     }
 
     /// The oldest run of bytes; empty when there is nothing to read.

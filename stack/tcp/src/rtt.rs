@@ -5,6 +5,8 @@ use crate::limits::{RTO_AFTER_SYN_LOSS_NS, RTO_INITIAL_NS, RTO_MAX_NS};
 /// A unit is 16 ns: fine enough for the RTT within a host, and 32 bits of them are 68 s, more than RFC 6298 (2.5)'s
 /// smallest maximum of RTO.
 const UNIT_SHIFT: u32 = 4;
+/// The smallest RTO is kept in 100 us: 16 bits of them are 6.5 s.
+const RTO_MIN_UNIT_NS: u64 = 100_000;
 
 /// SRTT, RTTVAR and RTO.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +17,8 @@ pub struct Rtt {
     rttvar: u32,
     /// Smallest sample in units; `u32::MAX` before the first.
     min_rtt: u32,
-    rto_min_us: u32,
+    /// In 100 us.
+    rto_min: u16,
     syn_was_lost: bool,
     /// Doublings since the last sample: RFC 6298 (5.5).
     pub backoff: u8,
@@ -28,7 +31,7 @@ impl Rtt {
             srtt: 0,
             rttvar: 0,
             min_rtt: u32::MAX,
-            rto_min_us: (rto_min / 1000) as u32,
+            rto_min: (rto_min / RTO_MIN_UNIT_NS).min(u16::MAX as u64) as u16,
             syn_was_lost: false,
             backoff: 0,
         }
@@ -86,7 +89,7 @@ impl Rtt {
             0 => RTO_INITIAL_NS,
             // (2.4) with the floor put under the variance term as Linux does: with a short RTT a delayed ACK of the
             // peer is inside the timeout even though SRTT + 4 RTTVAR converged on less.
-            srtt => (srtt + (4 * self.rttvar()).max(self.rto_min_us as u64 * 1000)).min(RTO_MAX_NS),
+            srtt => (srtt + (4 * self.rttvar()).max(self.rto_min as u64 * RTO_MIN_UNIT_NS)).min(RTO_MAX_NS),
         }
     }
 

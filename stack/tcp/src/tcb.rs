@@ -17,6 +17,7 @@ use crate::seq::SeqNum;
 use crate::snd::SendQueue;
 use crate::stats::Stats;
 use crate::time::{Instant, SEC};
+use crate::tuning::RcvTuning;
 
 /// RFC 9293 section 3.3.2. LISTEN is not here: a listener has no TCB of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -125,6 +126,8 @@ pub struct Env<'a> {
     pub counters: &'a mut TcpCounters,
     /// Frames run short: received payload is copied out and its frame given back.
     pub short_of_frames: bool,
+    /// At least half of the frames are free: buffers may grow.
+    pub ample_frames: bool,
 }
 
 /// Which of the mutually exclusive transmission timers is running, as in Linux: a connection has one.
@@ -212,9 +215,10 @@ pub struct Tcb {
     pub(crate) rcv_nxt: SeqNum,
     /// Right edge of the window that was announced.
     pub(crate) rcv_adv: SeqNum,
-    pub(crate) rcv_buf: u32,
     pub(crate) recv: RecvQueue,
     pub(crate) ooo: Option<Box<Reassembly>>,
+    /// How the receive buffer follows a peer that sends in bulk.
+    pub(crate) tuning: Option<Box<RcvTuning>>,
 
     // Acknowledging
     pub(crate) ack_now: bool,
@@ -251,9 +255,9 @@ pub struct Tcb {
     // Timers
     pub(crate) rexmit: Rexmit,
     pub(crate) rexmit_at: Instant,
-    /// FIN-WAIT-2 of a detached connection, TIME-WAIT, or keep-alive.
-    pub(crate) linger_at: Instant,
-    pub(crate) keepalive_at: Instant,
+    /// The next keep-alive; or, when `lingering`, the end of FIN-WAIT-2 of a detached connection, or of TIME-WAIT.
+    pub(crate) wait_at: Instant,
+    pub(crate) lingering: bool,
     pub(crate) keepalive_probes: u8,
     /// The peer's user timeout option; 0: none (RFC 5482).
     pub(crate) peer_user_timeout: u16,
@@ -405,12 +409,13 @@ impl Tcb {
         self.choose_cc(cfg, self.last_sent_at);
         self.snd_buf = cfg.snd_buf_bytes;
         // Without window scaling 16 bits are all that can be announced. The announced edge stays (SHLD-14).
-        self.rcv_buf = if self.scaling { cfg.rcv_buf() } else { cfg.rcv_buf().min(0xffff) };
+        self.recv.buf = if self.scaling { cfg.rcv_buf() } else { cfg.rcv_buf().min(0xffff) };
         if cfg.mss_max > 0 && cfg.mss_max < self.local_mss {
             self.local_mss = cfg.mss_max;
             self.set_smss(true);
         }
-        self.keepalive_at = match (cfg.keepalive, self.state) {
+        self.wait_at = match (cfg.keepalive, self.state) {
+            _ if self.lingering => self.wait_at,
             (true, State::Established | State::CloseWait | State::FinWait1 | State::FinWait2) => {
                 self.last_recv_at + cfg.keepalive_idle_ns
             }
@@ -466,14 +471,20 @@ impl Tcb {
     /// Memory of queues that were deep and are empty now: worth a [`trim`](Self::trim) if it stays so.
     #[inline]
     pub fn holds_spare(&self) -> bool {
-        self.snd.segs.has_spare() || self.recv.chunks.has_spare() || self.cc.has_spare()
+        self.snd.segs.has_spare()
+            || self.recv.chunks.has_spare()
+            || self.cc.has_spare()
+            || self.tuning.is_some()
     }
 
     /// Gives back what an idle connection does not need.
     pub fn trim(&mut self, env: &Env) {
-        if self.flight() == 0 && env.now.since(self.last_sent_at) >= SEC {
-            self.cc.trim();
+        let last = self.last_sent_at.max(self.last_recv_at);
+        if self.flight() > 0 || env.now.since(last) < SEC {
+            return;
         }
+        self.tuning = None;
+        self.cc.trim();
         self.snd.segs.trim();
         self.recv.chunks.trim();
     }
@@ -487,8 +498,8 @@ impl Tcb {
         }
         self.rexmit_at = Instant::NEVER;
         self.ack_at = Instant::NEVER;
-        self.linger_at = Instant::NEVER;
-        self.keepalive_at = Instant::NEVER;
+        self.wait_at = Instant::NEVER;
+        self.lingering = false;
         self.ack_now = false;
         self.syn_due = false;
     }

@@ -14,9 +14,9 @@ impl Tcb {
     //= RFC 9293 section 3.8.6.2.2, MUST-39
     //= RFC 9293 section 3.8.6.1, MAY-8
     fn next_edge(&self) -> SeqNum {
-        let free = self.rcv_buf.saturating_sub(self.recv.bytes);
+        let free = self.recv.buf.saturating_sub(self.recv.bytes);
         let edge = self.rcv_nxt + free;
-        let step = (self.rcv_buf / 2).min(self.local_mss as u32);
+        let step = (self.recv.buf / 2).min(self.local_mss as u32);
         if edge.since(self.rcv_adv) >= step { edge } else { self.rcv_adv }
     }
 
@@ -47,9 +47,9 @@ impl Tcb {
         }
         let opens_by = self.next_edge().since(self.rcv_adv);
         let wnd = self.rcv_wnd();
-        let step = (self.rcv_buf / 2).min(2 * self.local_mss as u32);
+        let step = (self.recv.buf / 2).min(2 * self.local_mss as u32);
         // While most of the window is open the ACKs of arriving data carry its growth.
-        if opens_by >= step && wnd <= self.rcv_buf / 2 {
+        if opens_by >= step && wnd <= self.recv.buf / 2 {
             self.ack_now = true;
         }
     }

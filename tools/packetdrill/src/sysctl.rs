@@ -176,6 +176,8 @@ impl Sysctls {
             wscale_buf_bytes: self.rmem[2],
             // It grows with the window in Linux; here it is what it can grow to.
             snd_buf_bytes: self.wmem[2].max(4608),
+            rcv_buf_max_bytes: 0,
+            snd_buf_max_bytes: 0,
             // What a script writes is taken whole, as far as the buffer goes.
             notsent_bytes: u32::MAX,
             timestamps: self.timestamps,

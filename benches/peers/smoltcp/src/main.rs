@@ -24,8 +24,8 @@ struct Row {
 
 fn ours(conns: usize) -> Pair {
     let cfg = TcpConfig {
-        rcv_buf_bytes: BULK_BUFFER_BYTES as u32,
-        snd_buf_bytes: BULK_BUFFER_BYTES as u32,
+        rcv_buf_bytes: BULK_BUFFER_BYTES as u32, rcv_buf_max_bytes: 0,
+        snd_buf_bytes: BULK_BUFFER_BYTES as u32, snd_buf_max_bytes: 0,
         nodelay: true,
         ..TcpConfig::default()
     };

@@ -79,7 +79,14 @@ pub struct Setup {
 impl Default for Setup {
     /// The stack's own defaults, but every second segment is acknowledged and the first ones, too.
     fn default() -> Self {
-        let tcp = TcpConfig { quickack_segs: 0, stretch_acks: false, ..TcpConfig::default() };
+        let tcp = TcpConfig {
+            quickack_segs: 0,
+            stretch_acks: false,
+            // A window of a fixed size, that scripts can say.
+            rcv_buf_bytes: 1 << 20,
+            rcv_buf_max_bytes: 0,
+            ..TcpConfig::default()
+        };
         Self { tcp, mtu: 1500, frames: 256, v6: false }
     }
 }
