@@ -5,6 +5,8 @@ use linerate_benches::{Contender, Pair};
 use linerate_net::TcpConfig;
 
 const BYTES: u64 = 4_000_000;
+/// One a turn: its receiver acknowledges every second.
+const SEGMENT_BYTES: usize = 1448;
 const TRANSACTIONS: u64 = 4_000;
 
 fn main() {
@@ -25,7 +27,7 @@ fn main() {
         "data_in" | "ack_in" | "output" => {
             let before = pair.passed;
             pair.counted = true;
-            pair.bulk(BYTES);
+            pair.bulk_by(BYTES, SEGMENT_BYTES);
             let [client, server] = [0, 1].map(|host| pair.passed[host] - before[host]);
             if station == "ack_in" { client } else { server }
         }
