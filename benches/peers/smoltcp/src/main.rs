@@ -24,8 +24,10 @@ struct Row {
 
 fn ours(conns: usize) -> Pair {
     let cfg = TcpConfig {
-        rcv_buf_bytes: BULK_BUFFER_BYTES as u32, rcv_buf_max_bytes: 0,
-        snd_buf_bytes: BULK_BUFFER_BYTES as u32, snd_buf_max_bytes: 0,
+        rcv_buf_bytes: BULK_BUFFER_BYTES as u32,
+        rcv_buf_max_bytes: 0,
+        snd_buf_bytes: BULK_BUFFER_BYTES as u32,
+        snd_buf_max_bytes: 0,
         nodelay: true,
         ..TcpConfig::default()
     };
@@ -158,8 +160,7 @@ fn main() {
             work: [400e3, 4e3],
             bar: 1.5,
         };
-        ok &=
-            compare(rounds.min(3), &row, ours(1000), theirs(1000, 4096), |c, n| c.exchange(64, 1000, n));
+        ok &= compare(rounds.min(3), &row, ours(1000), theirs(1000, 4096), |c, n| c.exchange(64, 1000, n));
     }
     if wanted("flat") {
         ok &= flat(rounds, 100_000);
