@@ -2,12 +2,13 @@
 //! damages.
 //!
 //! ```text
-//!  tx_burst ─► drop-tail queue ─► rate_bps ─► loss ─► duplicate ─► corrupt ─► delay + jitter (+ reorder) ─► rx_burst
+//!  send ─► drop-tail queue (CE mark) ─► rate_bps ─► loss ─► duplicate ─► corrupt ─► delay + jitter (+ reorder) ─► receive
 //! ```
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use super::ecn::mark_ce;
 use super::rng::SplitMix64;
 
 /// Losses that come in bursts: a two-state Markov chain stepped once a frame (Gilbert, Elliott).
@@ -47,6 +48,9 @@ pub struct SimConfig {
     pub queue_bytes: u64,
     /// Frames that it holds, likewise.
     pub queue_pkts: u32,
+    /// An ECN-capable packet that finds more than this many bytes queued is marked CE (the step marking of RFC 8257
+    /// section 3.1); 0: no marking. Ethernet frames only.
+    pub ecn_mark_bytes: u64,
 }
 
 /// What a direction did.
@@ -58,6 +62,8 @@ pub struct SimStats {
     pub delivered: u64,
     /// Found the queue full.
     pub queue_dropped: u64,
+    /// Marked CE.
+    pub ecn_marked: u64,
     /// Lost on the wire.
     pub lost: u64,
     /// Arrived twice.
@@ -68,6 +74,52 @@ pub struct SimStats {
     pub corrupted: u64,
     /// Arrived, but the receiver's pool had no frame, or none so large: dropped.
     pub no_frame: u64,
+}
+
+/// What the wire decided about one frame that was sent into it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fate {
+    /// The queue was full.
+    pub queue_full: bool,
+    /// Lost behind the queue.
+    pub lost: bool,
+    /// Marked CE in the queue.
+    pub marked: bool,
+    /// Arrives twice.
+    pub duplicated: bool,
+    /// Held back.
+    pub reordered: bool,
+    /// One bit flipped.
+    pub corrupted: bool,
+}
+
+impl Fate {
+    /// Arrives as it was sent, in order, once.
+    pub fn is_plain(self) -> bool {
+        self == Self::default()
+    }
+
+    /// It never arrives.
+    pub fn is_dropped(self) -> bool {
+        self.queue_full || self.lost
+    }
+}
+
+/// Words for a capture's comment.
+impl std::fmt::Display for Fate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words = [
+            (self.queue_full, "queue full"),
+            (self.lost, "lost"),
+            (self.marked, "marked CE"),
+            (self.duplicated, "duplicated"),
+            (self.reordered, "held back"),
+            (self.corrupted, "one bit flipped"),
+        ];
+        let mut said = words.iter().filter(|w| w.0).map(|w| w.1);
+        f.write_str(said.next().unwrap_or("passed"))?;
+        said.try_for_each(|w| write!(f, ", {w}"))
+    }
 }
 
 struct Flying {
@@ -94,9 +146,13 @@ impl Ord for Flying {
     }
 }
 
-pub(super) struct Direction {
-    pub(super) config: SimConfig,
-    pub(super) stats: SimStats,
+/// One direction by itself, bytes in and bytes out: a [`SimPort`](super::SimPort) pair has two, and a topology of more
+/// than two hosts is made of many.
+pub struct Wire {
+    /// What it does to frames sent from now on.
+    pub config: SimConfig,
+    /// What it did.
+    pub stats: SimStats,
     rng: SplitMix64,
     bad: bool,
     /// (leaves the queue at, bytes), oldest first.
@@ -108,8 +164,9 @@ pub(super) struct Direction {
     spare: Vec<Vec<u8>>,
 }
 
-impl Direction {
-    pub(super) fn new(seed: u64, config: SimConfig) -> Self {
+impl Wire {
+    /// A wire with nothing under way; `seed` decides the fate of every frame.
+    pub fn new(seed: u64, config: SimConfig) -> Self {
         Self {
             config,
             stats: SimStats::default(),
@@ -124,21 +181,29 @@ impl Direction {
         }
     }
 
-    pub(super) fn send(&mut self, now_ns: u64, bytes: &[u8]) {
+    /// A frame enters the queue. Times of successive calls must not go back.
+    pub fn send(&mut self, now_ns: u64, bytes: &[u8]) -> Fate {
+        let mut fate = Fate::default();
         self.stats.sent += 1;
         let Some(left_ns) = self.through_queue(now_ns, bytes.len() as u64) else {
             self.stats.queue_dropped += 1;
-            return;
+            fate.queue_full = true;
+            return fate;
         };
         if self.is_lost() {
             self.stats.lost += 1;
-            return;
+            fate.lost = true;
+            return fate;
         }
-        let twice = self.rng.chance(self.config.duplicate);
-        self.stats.duplicated += u64::from(twice);
-        for _ in 0..1 + u32::from(twice) {
-            self.fly(left_ns, bytes);
+        fate.duplicated = self.rng.chance(self.config.duplicate);
+        self.stats.duplicated += u64::from(fate.duplicated);
+        let mark = self.config.ecn_mark_bytes > 0
+            && self.queued_bytes > self.config.ecn_mark_bytes + bytes.len() as u64;
+        for _ in 0..1 + u32::from(fate.duplicated) {
+            self.fly(left_ns, bytes, mark, &mut fate);
         }
+        self.stats.ecn_marked += u64::from(fate.marked);
+        fate
     }
 
     /// When the frame has left the bottleneck; `None`: the queue is full.
@@ -178,14 +243,16 @@ impl Direction {
         lost
     }
 
-    fn fly(&mut self, left_ns: u64, bytes: &[u8]) {
+    fn fly(&mut self, left_ns: u64, bytes: &[u8], mark: bool, fate: &mut Fate) {
         let mut copy = self.spare.pop().unwrap_or_default();
         copy.clear();
         copy.extend_from_slice(bytes);
+        fate.marked |= mark && mark_ce(&mut copy);
         if self.rng.chance(self.config.corrupt) {
             let bit = self.rng.below(bytes.len() as u64 * 8);
             copy[bit as usize / 8] ^= 1 << (bit % 8);
             self.stats.corrupted += 1;
+            fate.corrupted = true;
         }
         let jitter_ns = match self.config.jitter_ns {
             0 => 0,
@@ -196,6 +263,7 @@ impl Direction {
         if self.rng.chance(self.config.reorder) {
             due_ns = due_ns.saturating_add(self.config.reorder_ns);
             self.stats.reordered += 1;
+            fate.reordered = true;
         } else {
             self.last_due_ns = due_ns;
         }
@@ -204,12 +272,18 @@ impl Direction {
         self.flying.push(Reverse(Flying { due_ns, order, bytes: copy }));
     }
 
-    pub(super) fn next_due_ns(&self) -> Option<u64> {
+    /// Bytes in the queue, the frame on the wire included, as of the last [`send`](Self::send).
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes
+    }
+
+    /// When the next frame arrives.
+    pub fn next_due_ns(&self) -> Option<u64> {
         self.flying.peek().map(|Reverse(f)| f.due_ns)
     }
 
-    /// The next frame that has arrived by `now_ns`, given to `take`; `false`: none.
-    pub(super) fn receive(&mut self, now_ns: u64, take: impl FnOnce(&[u8]) -> bool) -> bool {
+    /// The next frame that has arrived by `now_ns`, given to `take`, which says whether it could be taken; `false`: none.
+    pub fn receive(&mut self, now_ns: u64, take: impl FnOnce(&[u8]) -> bool) -> bool {
         if self.next_due_ns().is_none_or(|due_ns| due_ns > now_ns) {
             return false;
         }
@@ -224,7 +298,7 @@ impl Direction {
     }
 
     /// Nothing is under way any more.
-    pub(super) fn cut(&mut self) {
+    pub fn cut(&mut self) {
         self.flying.clear();
         self.queue.clear();
         self.queued_bytes = 0;
@@ -235,7 +309,7 @@ impl Direction {
 mod tests {
     use super::*;
 
-    fn arrivals(d: &mut Direction) -> Vec<(u64, u8)> {
+    fn arrivals(d: &mut Wire) -> Vec<(u64, u8)> {
         let mut out = Vec::new();
         while let Some(due) = d.next_due_ns() {
             assert!(d.receive(due, |b| {
@@ -250,7 +324,7 @@ mod tests {
     fn rate_and_delay_add_up() {
         // 1000 bytes at 8 Mbit/s take 1 ms.
         let config = SimConfig { rate_bps: 8_000_000, delay_ns: 5_000_000, ..SimConfig::default() };
-        let mut d = Direction::new(1, config);
+        let mut d = Wire::new(1, config);
         for i in 0..3 {
             d.send(0, &[i; 1000]);
         }
@@ -262,7 +336,7 @@ mod tests {
     fn queue_drops_its_tail_by_bytes_and_by_packets() {
         for (queue_bytes, queue_pkts) in [(3000, 0), (0, 3)] {
             let config = SimConfig { rate_bps: 8_000_000, queue_bytes, queue_pkts, ..SimConfig::default() };
-            let mut d = Direction::new(1, config);
+            let mut d = Wire::new(1, config);
             for i in 0..5 {
                 d.send(0, &[i; 1000]);
             }
@@ -271,7 +345,7 @@ mod tests {
             assert_eq!(arrivals(&mut d).iter().map(|a| a.1).collect::<Vec<_>>(), [0, 1, 2, 5]);
         }
         let config = SimConfig { rate_bps: 8_000_000, queue_bytes: 100, ..SimConfig::default() };
-        let mut d = Direction::new(1, config);
+        let mut d = Wire::new(1, config);
         d.send(0, &[0; 1000]);
         assert_eq!(d.stats.queue_dropped, 0, "larger than the queue, but it is empty");
     }
@@ -279,13 +353,14 @@ mod tests {
     #[test]
     fn jitter_keeps_order_and_reorder_breaks_it() {
         let config = SimConfig { delay_ns: 100, jitter_ns: 1000, ..SimConfig::default() };
-        let mut d = Direction::new(7, config);
-        (0..100).for_each(|i| d.send(u64::from(i) * 10, &[i]));
+        let mut d = Wire::new(7, config);
+        (0..100).for_each(|i| assert!(d.send(u64::from(i) * 10, &[i]).is_plain()));
         let got = arrivals(&mut d);
         assert!(got.iter().enumerate().all(|(i, a)| a.1 == i as u8));
         assert!(got.iter().enumerate().any(|(i, a)| a.0 > i as u64 * 10 + 100));
         d.config = SimConfig { reorder: 0.1, reorder_ns: 35, ..SimConfig::default() };
-        (0..100).for_each(|i| d.send(1_000_000 + u64::from(i) * 10, &[i]));
+        let held = (0..100).filter(|i| d.send(1_000_000 + u64::from(*i) * 10, &[*i]).reordered).count();
+        assert_eq!(held as u64, d.stats.reordered);
         let got = arrivals(&mut d);
         let overtaken = got.windows(2).filter(|w| w[0].1 > w[1].1).count();
         assert!(d.stats.reordered > 3 && overtaken > 2, "{:?} {overtaken}", d.stats);
@@ -294,7 +369,7 @@ mod tests {
     #[test]
     fn losses_come_alone_or_in_bursts() {
         let runs = |config| {
-            let mut d = Direction::new(3, config);
+            let mut d = Wire::new(3, config);
             for i in 0..20_000u32 {
                 d.send(u64::from(i), &[0]);
             }
@@ -308,9 +383,41 @@ mod tests {
         assert!((1600..2400).contains(&lost), "{lost}");
     }
 
+    /// An Ethernet frame of 1000 bytes with an IPv4 header of these ECN bits.
+    fn ipv4(ecn: u8) -> Vec<u8> {
+        let mut f = vec![0; 1000];
+        f[12..15].copy_from_slice(&[0x08, 0x00, 0x45]);
+        f[15] = ecn;
+        f
+    }
+
+    #[test]
+    fn a_long_queue_marks_what_is_ecn_capable() {
+        let config = SimConfig { rate_bps: 8_000_000, ecn_mark_bytes: 2000, ..SimConfig::default() };
+        let mut d = Wire::new(1, config);
+        let fates: Vec<_> = (0..5).map(|_| d.send(0, &ipv4(2)).marked).collect();
+        assert_eq!(fates, [false, false, false, true, true], "finds 0, 1000, 2000, 3000, 4000 bytes queued");
+        assert!(d.send(0, &ipv4(0)).is_plain(), "not ECN-capable: only a full queue drops it");
+        let mut seen = Vec::new();
+        while d.receive(u64::MAX, |b| {
+            seen.push(b[15]);
+            true
+        }) {}
+        assert_eq!((seen, d.stats.ecn_marked), (vec![2, 2, 2, 3, 3, 0], 2));
+    }
+
+    #[test]
+    fn fates_have_words() {
+        assert_eq!(Fate::default().to_string(), "passed");
+        let f = Fate { marked: true, duplicated: true, ..Fate::default() };
+        assert_eq!(f.to_string(), "marked CE, duplicated");
+        let mut d = Wire::new(1, SimConfig { loss: 1.0, ..SimConfig::default() });
+        assert!(d.send(0, &[0; 60]).lost && d.stats.lost == 1);
+    }
+
     #[test]
     fn duplicates_and_damage_are_counted() {
-        let mut d = Direction::new(9, SimConfig { duplicate: 1.0, ..SimConfig::default() });
+        let mut d = Wire::new(9, SimConfig { duplicate: 1.0, ..SimConfig::default() });
         d.send(0, &[42]);
         assert_eq!(arrivals(&mut d), [(0, 42), (0, 42)]);
         d.config = SimConfig { corrupt: 1.0, ..SimConfig::default() };

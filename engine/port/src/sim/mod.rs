@@ -3,6 +3,7 @@
 //! Nothing here reads a clock: the runner moves a [`SimClock`] to the next of [`SimPort`]'s `next_event` and the stacks'
 //! own deadlines. The same seed, configuration and calls give the same run, bit for bit. Single-threaded.
 
+mod ecn;
 mod link;
 mod rng;
 
@@ -11,13 +12,12 @@ use std::rc::Rc;
 
 use linerate_frame::{Batch, Burst, HEADROOM_BYTES, Pool, RxCsum};
 
-pub use link::{GilbertElliott, SimConfig, SimStats};
+pub use link::{Fate, GilbertElliott, SimConfig, SimStats, Wire};
 pub use rng::SplitMix64;
 
 use crate::error::PortError;
 use crate::port::{Caps, Port, refuse};
 use crate::stats::PortStats;
-use link::Direction;
 
 /// Virtual time, shared by whoever has a clone: every port of a simulated network.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,7 @@ impl SimLink {
     ) -> (SimPort, SimPort) {
         // A sequence a direction, so that traffic one way doesn't change the fate of frames the other way.
         let mut seeds = SplitMix64::new(seed);
-        let mut way = |config| Rc::new(RefCell::new(Direction::new(seeds.next_u64(), config)));
+        let mut way = |config| Rc::new(RefCell::new(Wire::new(seeds.next_u64(), config)));
         let (ab, ba) = (way(a_to_b), way(b_to_a));
         let port = |caps, out: &Rc<_>, inward: &Rc<_>| SimPort {
             caps,
@@ -80,8 +80,8 @@ impl SimLink {
 pub struct SimPort {
     caps: Caps,
     clock: SimClock,
-    out: Rc<RefCell<Direction>>,
-    inward: Rc<RefCell<Direction>>,
+    out: Rc<RefCell<Wire>>,
+    inward: Rc<RefCell<Wire>>,
     open: bool,
     stats: PortStats,
 }
