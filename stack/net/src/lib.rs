@@ -41,6 +41,8 @@ pub mod counters;
 pub mod drop_reason;
 pub mod wheel;
 
+pub mod audit;
+
 pub use arp_nd::Lesson;
 pub use auto::{AddrEvent, AutoConfig};
 pub use config::{Link, StackConfig};

@@ -14,6 +14,29 @@ impl Tcb {
         self.rexmit_at.min(self.ack_at).min(self.wait_at).min(self.gate_opens_at())
     }
 
+    /// What this connection waits for although no timer watches over it: it would hang if that never came. `None`: all
+    /// is well. Holds after [`output`](Self::output) that was not blocked.
+    pub fn unwatched(&self) -> Option<&'static str> {
+        let forever = |at: Instant| at.armed().is_none();
+        match self.state {
+            State::Closed => return None,
+            State::SynSent | State::SynReceived if forever(self.rexmit_at) => {
+                return Some("the handshake");
+            }
+            State::TimeWait if forever(self.linger_at) => return Some("the end of 2 MSL"),
+            State::FinWait2 if self.detached && forever(self.linger_at) => return Some("the peer's FIN"),
+            _ => {}
+        }
+        if self.wants_timer() && forever(self.rexmit_at) {
+            return Some("an acknowledgment or a window");
+        }
+        let synchronized = !matches!(self.state, State::SynSent | State::SynReceived);
+        if synchronized && self.rcv_nxt != self.last_ack_sent && !self.ack_now && forever(self.ack_at) {
+            return Some("nothing, but owes an ACK");
+        }
+        None
+    }
+
     /// Does what is due at `env.now` and sends what follows from it. `true`: the sink had no room for all of it.
     pub fn on_deadline(&mut self, env: &mut Env, sink: &mut impl Sink) -> bool {
         let now = env.now;

@@ -412,7 +412,7 @@ impl Tcb {
     }
 
     /// Is there anything that a lost segment, or a lost window update, would leave hanging?
-    fn wants_timer(&self) -> bool {
+    pub(crate) fn wants_timer(&self) -> bool {
         self.flight() > 0 || !self.snd.segs.is_empty() || (self.fin_queued && !self.fin_sent)
     }
 

@@ -277,6 +277,14 @@ impl Wire {
         self.queued_bytes
     }
 
+    /// Memory for what is under way and for frames to come, in bytes.
+    pub fn held_bytes(&self) -> u64 {
+        let bytes = |v: &Vec<u8>| v.capacity() as u64;
+        let entry = size_of::<Flying>() as u64;
+        self.flying.iter().map(|Reverse(f)| bytes(&f.bytes) + entry).sum::<u64>()
+            + self.spare.iter().map(bytes).sum::<u64>()
+    }
+
     /// When the next frame arrives.
     pub fn next_due_ns(&self) -> Option<u64> {
         self.flying.peek().map(|Reverse(f)| f.due_ns)

@@ -153,6 +153,11 @@ impl Listeners {
         Some(ListenerId { slot, generation: l.generation })
     }
 
+    /// Does this connection wait to be accepted?
+    pub fn is_queued(&self, flow: FlowId) -> bool {
+        self.all.iter().flatten().any(|l| l.queue.contains(&flow))
+    }
+
     pub fn remove(&mut self, id: ListenerId) -> Option<Listener> {
         self.get(id)?;
         let l = self.all[id.slot as usize].take()?;
