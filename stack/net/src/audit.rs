@@ -74,7 +74,7 @@ impl Stack {
         if !ledger.accounts_for(held as u32) {
             return Err(AuditError::Frames { ledger, held });
         }
-        for (slot, conn) in (0u32..).zip(&self.flows.conns) {
+        for (slot, conn) in (0u32..).zip(self.flows.conns.iter()) {
             let Some(conn) = conn else { continue };
             let id = FlowId { slot, generation: conn.generation };
             if conn.dirty != self.dirty.contains(&slot) {

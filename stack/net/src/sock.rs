@@ -230,7 +230,8 @@ impl Stack {
             let Some(conn) = self.flows.get_mut(id) else { continue };
             conn.ready = false;
             let events = conn.tcb.take_events();
-            if !events.is_empty() {
+            // What was closed meanwhile is nobody's: there is nobody to tell.
+            if !events.is_empty() && !conn.tcb.is_detached() {
                 return Some((id, events));
             }
         }

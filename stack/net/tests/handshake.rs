@@ -344,3 +344,13 @@ fn initial_sequence_numbers_follow_the_clock() {
     let second = h.raw(&p, SYN, ISS, 0, &TcpOptions::EMPTY, b"")[0].seq;
     assert_eq!(second.wrapping_sub(first), 250_000);
 }
+
+/// A handshake in trouble is nobody's connection yet: no application hears of it.
+#[test]
+fn a_handshake_under_way_tells_nobody_anything() {
+    let mut h = host();
+    let (_, out) = h.syn(&Opts::default());
+    assert_eq!(out[0].flags, SYN_ACK);
+    assert!(h.run(100 * SEC).len() >= 4, "the SYN-ACK is repeated past R1");
+    assert_eq!(h.stack.next_ready(), None);
+}

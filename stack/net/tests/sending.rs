@@ -577,3 +577,15 @@ fn congestion_control_changes_on_a_living_connection() {
     assert!(!h.stack.set_congestion_control(id, "vegas"));
     h.assert_ledger();
 }
+
+/// MUST-18: what stood behind a hole arrived long before the retransmission that filled it, so its age at the
+/// cumulative ACK is no round-trip time (its own ACKs were lost).
+#[test]
+fn what_stood_behind_a_retransmitted_segment_is_no_rtt_sample() {
+    let (mut h, mut p, id) = open(sacked());
+    assert_eq!(h.write(id, &bytes(3000)).len(), 3);
+    h.run(30 * SEC);
+    h.ack(&mut p, 3000);
+    let srtt_ms = h.stack.info(id).unwrap().srtt_ns / MS;
+    assert!(srtt_ms <= 10, "SRTT is {srtt_ms} ms on a path of 10 ms");
+}

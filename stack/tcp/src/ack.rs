@@ -151,7 +151,7 @@ impl Tcb {
             offset: self.ts_offset,
         };
         let before = self.snd.bytes();
-        let mut sacked_before = 0;
+        let (mut sacked_before, mut ambiguous) = (0, false);
         while let Some(seg) = self.snd.pop_acked(env.pool, ack) {
             if seg.has(SACKED) {
                 sacked_before += seg.len();
@@ -160,12 +160,15 @@ impl Tcb {
                 d.delivered_segs += 1;
                 //= RFC 9293 section 3.8.1, MUST-18
                 //= RFC 6298 section 3
-                if !seg.has(EVER_RETRANS) {
-                    d.rtt = Some(env.now.since(seg.sent_at));
-                }
+                ambiguous |= seg.has(EVER_RETRANS);
+                d.rtt = Some(env.now.since(seg.sent_at));
             }
             d.segs += 1;
             env.pool.free(seg.frame);
+        }
+        // MUST-18, Karn: what stood behind a hole may have arrived long before the retransmission that filled it.
+        if ambiguous {
+            d.rtt = None;
         }
         d.bytes += before - self.snd.bytes() - sacked_before;
         self.snd_una = ack;

@@ -3,6 +3,7 @@
 use linerate_net::TcpConfig;
 use linerate_port::sim::{GilbertElliott, SimConfig};
 use linerate_tcp::cc::CcKind;
+use linerate_tcp::config::{MtuProbing, SynCookies};
 
 use crate::dice::Dice;
 use crate::scenario::{Change, EndPlan, FlowPlan, HostPlan, Leave, NoisePlan, Pace, Scenario, When};
@@ -124,7 +125,13 @@ fn tcp(d: &mut Dice) -> TcpConfig {
         delack_ns: d.pick(&[40 * MS, 40 * MS, MS, 400 * MS]),
         stretch_acks: d.chance(0.7),
         quickack_segs: d.pick(&[16, 16, 0]),
-        keepalive_idle_ns: if d.chance(0.1) { Some(d.scaled(SEC, 100 * SEC)) } else { None },
+        keepalive: d.chance(0.1),
+        keepalive_idle_ns: d.scaled(SEC, 100 * SEC),
+        mss_max: if d.chance(0.1) { d.scaled(100, 1460) as u16 } else { 0 },
+        window_clamp_bytes: if d.chance(0.05) { d.scaled(2_000, 1 << 20) as u32 } else { 0 },
+        cork: d.chance(0.05),
+        mtu_probing: d.pick(&[MtuProbing::Off, MtuProbing::OnBlackHole, MtuProbing::Always]),
+        syn_cookies: d.pick(&[SynCookies::Auto, SynCookies::Auto, SynCookies::Always]),
         ..TcpConfig::default()
     }
 }

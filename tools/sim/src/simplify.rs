@@ -1,6 +1,7 @@
 //! A failing scenario made simpler, one thing less at a time, as long as it still fails.
 
 use linerate_port::sim::SimConfig;
+use linerate_tcp::config::{MtuProbing, SynCookies};
 
 use crate::scenario::{Leave, Pace, Scenario};
 
@@ -38,7 +39,20 @@ pub const ALL: &[Without] = &[
     Without { name: "backlog", edit: |s| s.hosts.iter_mut().for_each(|h| h.backlog = 64) },
     Without { name: "timestamps", edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.timestamps = false) },
     Without { name: "sack", edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.sack = false) },
-    Without { name: "keepalive", edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.keepalive_idle_ns = None) },
+    Without { name: "keepalive", edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.keepalive = false) },
+    Without {
+        name: "probing",
+        edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.mtu_probing = MtuProbing::Off),
+    },
+    Without {
+        name: "cookies",
+        edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.syn_cookies = SynCookies::Auto),
+    },
+    Without {
+        name: "clamps",
+        edit: |s| s.hosts.iter_mut().for_each(|h| (h.tcp.mss_max, h.tcp.window_clamp_bytes) = (0, 0)),
+    },
+    Without { name: "cork", edit: |s| s.hosts.iter_mut().for_each(|h| h.tcp.cork = false) },
     Without { name: "ipv6", edit: |s| s.flows.iter_mut().for_each(|f| f.ipv6 = false) },
     Without {
         name: "pauses",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use linerate_net::{Events, FlowId, Stack};
+use linerate_net::{FlowId, Stack};
 use linerate_port::sim::{SimConfig, SimStats, Wire};
 use linerate_wire::{parse, protocol};
 
@@ -451,7 +451,7 @@ fn applications(
     while let Some((id, events)) = stack.next_ready() {
         if let Some((f, e)) = end_of(flows, h, id) {
             flows[f].act(e, stack, pattern, now_ns)?;
-        } else if !events.contains(Events::CLOSED) {
+        } else {
             return Err(format!("events {events:?} of {id:?}, which nobody has"));
         }
     }
