@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use linerate_net::{FlowId, Instant, Stack, TcpError};
+use linerate_net::{FlowId, Instant, SockError, Stack, TcpError};
 
 use crate::pattern::{Pattern, SLICE_BYTES};
 use crate::scenario::{EndPlan, FlowPlan, Leave, When};
@@ -147,9 +147,15 @@ impl Flow {
 
     fn open(&mut self, s: &mut Stack, now_ns: u64) -> Result<(), String> {
         let remote = host::addr(self.plan.hosts[1], self.plan.ipv6);
-        let id = s
-            .connect(remote, host::PORT, Instant(now_ns))
-            .map_err(|e| format!("flow {}: connect to {remote}: {e}", self.number))?;
+        let id = match s.connect(remote, host::PORT, Instant(now_ns)) {
+            Ok(id) => id,
+            // Duplicate address detection is still under way.
+            Err(SockError::AddrNotAvailable) if now_ns < self.plan.start_ns + 10 * SEC => {
+                wake(&mut self.ends[0].wake_ns, now_ns + SEC / 10);
+                return Ok(());
+            }
+            Err(e) => return Err(format!("flow {}: connect to {remote}: {e}", self.number)),
+        };
         self.client_port = s.flow_key(id).map_or(0, |k| k.local_port);
         self.ends[0].id = Some(id);
         s.set_nodelay(id, self.plan.ends[0].nodelay);

@@ -2,7 +2,7 @@
 
 use linerate_net::TcpConfig;
 use linerate_port::sim::{GilbertElliott, SimConfig};
-use linerate_tcp::cc::CcKind;
+use linerate_tcp::cc::{CcKind, IdleRestart};
 use linerate_tcp::config::{MtuProbing, SynCookies};
 
 use crate::dice::Dice;
@@ -120,7 +120,9 @@ fn tcp(d: &mut Dice) -> TcpConfig {
         sack: d.chance(0.8),
         window_scaling: d.chance(0.85),
         nodelay: d.chance(0.3),
-        cc: d.pick(&[CcKind::Cubic, CcKind::Cubic, CcKind::NewReno]),
+        cc: d.pick(&[CcKind::Cubic, CcKind::Cubic, CcKind::NewReno, CcKind::Bbr]),
+        pacing: d.chance(0.2),
+        idle_restart: d.pick(&[IdleRestart::Window, IdleRestart::Decay, IdleRestart::Keep]),
         rto_min_ns: d.pick(&[200 * MS, 200 * MS, SEC]),
         delack_ns: d.pick(&[40 * MS, 40 * MS, MS, 400 * MS]),
         stretch_acks: d.chance(0.7),
