@@ -80,7 +80,7 @@ impl Stack {
             if conn.dirty != self.dirty.contains(&slot) {
                 return Err(AuditError::Forgotten { id, list: "output" });
             }
-            if conn.ready && conn.pending_at.is_none() && !self.is_listed_ready(id) {
+            if conn.ready && !self.is_listed_ready(id) {
                 return Err(AuditError::Forgotten { id, list: "ready" });
             }
             // What is to be sent in the next turn has its timers set there.

@@ -410,7 +410,7 @@ impl Stack {
                 }
                 _ => {}
             }
-        } else if conn.tcb.has_events() && !conn.ready && conn.pending_at.is_none() {
+        } else if conn.tcb.has_events() && !conn.ready {
             conn.ready = true;
             self.ready.push_back(FlowId { slot, generation: conn.generation });
         }

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use linerate_net::{FlowId, Instant, SockError, Stack, TcpError};
+use linerate_net::{FlowId, Instant, SockError, Stack, State, TcpError};
 
 use crate::pattern::{Pattern, SLICE_BYTES};
 use crate::scenario::{EndPlan, FlowPlan, Leave, When};
@@ -322,8 +322,12 @@ impl Flow {
                 self.number
             ));
         }
-        let end = &self.ends[e];
-        if end.shut {
+        let said = matches!(s.state(id), None | Some(State::TimeWait | State::Closed));
+        let end = &mut self.ends[e];
+        if end.shut && !said && !self.plan.is_rough() {
+            // Letting go now would leave the rest to a stack that gives up sooner for a connection nobody holds.
+            wake(&mut end.wake_ns, now_ns + SEC);
+        } else if end.shut {
             s.close(id, Instant(now_ns));
             self.finish(e, None, now_ns);
         } else if self.may_be_alone(e) {
