@@ -165,6 +165,15 @@ impl Stack {
             return self.drop_frame(frame, DropReason::NoListener);
         };
         let cfg = self.listener_config(id);
+        let answers_another = seg.has(TcpFlags::ACK) && seg.ack != half.iss + 1;
+        if answers_another && self.cookie_mss(id, key, seg, now).is_some() {
+            // It brings back a cookie from before this entry: both SYN-ACKs were for the same SYN.
+            self.forget_half_open(i);
+            if let Some(frame) = self.syn_cookie_in(key, seg, frame, now) {
+                self.pool.free(frame);
+            }
+            return;
+        }
         if half.is_completed_by(seg) {
             if self.listeners.get(id).is_some_and(|l| l.is_full()) {
                 return self.drop_frame(frame, DropReason::ListenOverflow);
@@ -182,6 +191,10 @@ impl Stack {
             State::SynReceived => {
                 if tcb.syn_acks_sent() {
                     self.flows.half_opens.get_mut(i).set_ambiguous();
+                    // A peer that asks again is alive: the last wait is not cut short under it.
+                    if half.retries() >= cfg.synack_retries.min(SYNACK_RETRIES_MAX) {
+                        self.flows.half_opens.resent(i, now);
+                    }
                 }
             }
             // MUST-11: back to LISTEN, without a word to the application.
@@ -191,6 +204,14 @@ impl Stack {
                 self.complete(id, key, tcb, now);
             }
         }
+    }
+
+    /// The MSS of the cookie that a segment brings back; `None` if none is out, or it is none.
+    fn cookie_mss(&self, id: ListenerId, key: &FlowKey, seg: &SegmentIn, now: Instant) -> Option<u16> {
+        if now >= self.listeners.get(id)?.cookies_until {
+            return None;
+        }
+        syn_cookie::decode(&self.cookie_secret(), key, seg.seq - 1, seg.ack - 1, now)
     }
 
     /// An ACK of nothing that is known: does it bring a SYN cookie back? Gives the frame back if not.
@@ -211,7 +232,7 @@ impl Stack {
         }
         let full = listener.is_full();
         let (irs, iss) = (seg.seq - 1, seg.ack - 1);
-        let Some(mss) = syn_cookie::decode(&self.cookie_secret(), key, irs, iss, now) else {
+        let Some(mss) = self.cookie_mss(id, key, seg, now) else {
             // It may have overtaken the segment that completes the handshake: a RST would end a good connection, the
             // peer's retransmission mends it. (Found by the simulator; Linux resets.) So while cookies are out, half-open
             // connections to this listener are not told.

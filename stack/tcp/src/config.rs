@@ -191,10 +191,12 @@ impl Default for TcpConfig {
 }
 
 impl TcpConfig {
-    /// The receive buffer, clamped.
+    /// The receive buffer, clamped. Never so small that the scaled window can't express it: one below 2^wscale would be
+    /// closed for ever (the scale follows the maximum, and is agreed once).
     pub(crate) fn rcv_buf(&self) -> u32 {
+        let units = if self.window_scaling { 4 << self.wscale() } else { 0 };
         match self.window_clamp_bytes {
-            0 => self.rcv_buf_bytes,
+            0 => self.rcv_buf_bytes.max(units),
             clamp => self.rcv_buf_bytes.min(clamp),
         }
     }

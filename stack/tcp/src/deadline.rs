@@ -23,8 +23,8 @@ impl Tcb {
             State::SynSent | State::SynReceived if forever(self.rexmit_at) => {
                 return Some("the handshake");
             }
-            State::TimeWait if forever(self.linger_at) => return Some("the end of 2 MSL"),
-            State::FinWait2 if self.detached && forever(self.linger_at) => return Some("the peer's FIN"),
+            State::TimeWait if forever(self.wait_at) => return Some("the end of 2 MSL"),
+            State::FinWait2 if self.detached && forever(self.wait_at) => return Some("the peer's FIN"),
             _ => {}
         }
         if self.wants_timer() && forever(self.rexmit_at) {

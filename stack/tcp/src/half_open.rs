@@ -110,6 +110,11 @@ impl HalfOpen {
         self.sent_at = ticks(now);
     }
 
+    /// The SYN-ACK was sent again because the peer asked, not the timer.
+    pub fn resent(&mut self, now: Instant) {
+        self.sent_at = ticks(now);
+    }
+
     /// When the SYN-ACK was sent last, seen from `now` (less than an hour away from it).
     pub fn sent_at(&self, now: Instant) -> Instant {
         let ago = ticks(now).wrapping_sub(self.sent_at) as u64;

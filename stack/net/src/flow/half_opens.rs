@@ -194,6 +194,13 @@ impl HalfOpens {
         heads.map(|(first, _)| first - 1).find(|i| self.get(*i).deadline(now) <= now)
     }
 
+    /// Its SYN-ACK went out again for the peer's SYN: the timer begins anew.
+    pub fn resent(&mut self, i: u32, now: Instant) {
+        self.unlink(i);
+        self.get_mut(i).resent(now);
+        self.append(i);
+    }
+
     /// Its SYN-ACK goes out again.
     pub fn retry(&mut self, i: u32, now: Instant) {
         self.unlink(i);
