@@ -82,6 +82,10 @@ counters! {
     tcp_accepts,
     /// Active opens begun.
     tcp_connects,
+    /// Connections that peers began with data on the SYN (RFC 7413).
+    tcp_fast_opens_in,
+    /// Data on our SYNs that peers took.
+    tcp_fast_opens_out,
     /// SYNs answered by a cookie (RFC 4987).
     tcp_syn_cookies_out,
     /// Cookies that came back: connections that began without a SYN queue.

@@ -257,7 +257,7 @@ fn tcp_emit<'a>(key: &FlowKey, s: &'a Segment) -> linerate_wire::TcpEmit<'a> {
         ack: s.ack.0,
         flags: s.flags,
         window: s.wnd,
-        urgent: 0,
+        urgent: s.urgent,
         options: &s.options,
     }
 }

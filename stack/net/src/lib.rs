@@ -12,6 +12,7 @@ pub mod limits;
 pub mod stack;
 
 mod arp_nd;
+mod fast_open;
 pub mod flow;
 mod icmp;
 mod icmp_error;
@@ -54,4 +55,5 @@ pub use flow::{FlowId, ListenerId};
 pub use ingress::Ingress;
 pub use linerate_tcp::{Events, Instant, State, SynCookies, TcpConfig, TcpError};
 pub use sock::SockError;
+pub use sock::calls::How;
 pub use stack::Stack;

@@ -6,6 +6,14 @@ pub const TIME_WAIT_CONNS_MAX: usize = 1 << 17;
 
 pub use linerate_tcp::limits::TTL;
 
+/// Servers whose Fast Open cookies are kept, at most: 100 bytes each.
+pub const FAST_OPEN_CACHE_MAX: usize = 1024;
+/// The key of our Fast Open cookies changes so often, and the last one is good still: a cookie lives 12 to 24 hours (RFC
+/// 7413 section 5.1 leaves it to us).
+pub const FAST_OPEN_KEY_NS: u64 = 12 * 3600 * linerate_tcp::time::SEC;
+/// No data on SYNs for so long to a server whose path swallowed one: Linux's tcp_fastopen_blackhole_timeout_sec.
+pub const FAST_OPEN_BLACK_HOLE_NS: u64 = 3600 * linerate_tcp::time::SEC;
+
 /// Half-open connections of a core at most, all listeners together: 64 bytes each, 4 MiB. Beyond it SYN cookies do.
 pub const HALF_OPEN_MAX: usize = 1 << 16;
 
@@ -23,8 +31,6 @@ pub const SEND_RESERVE_SHIFT: u32 = 4;
 
 /// First port for outgoing connections; RFC 6056 section 3.2 asks for the whole range 1024 to 65535.
 pub const EPHEMERAL_PORT_FIRST: u16 = 1024;
-/// Ports tried before an active open gives up.
-pub const EPHEMERAL_PORT_TRIES: u32 = 64;
 
 /// A route's MTU is taken as at least this: RFC 791 section 3.2, what every link carries.
 pub const MTU_MIN: u16 = 68;

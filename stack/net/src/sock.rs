@@ -11,7 +11,7 @@ use linerate_wire::FlowKey;
 use crate::flow::listeners::Place;
 use crate::flow::lookup::{Conn, Found};
 use crate::flow::{FlowId, ListenerId};
-use crate::limits::{EPHEMERAL_PORT_FIRST, EPHEMERAL_PORT_TRIES, SPLICE_FREE_FRAMES};
+use crate::limits::{EPHEMERAL_PORT_FIRST, SPLICE_FREE_FRAMES};
 use crate::stack::Stack;
 
 /// Why a call was refused; in brackets what POSIX calls it.
@@ -23,8 +23,10 @@ pub enum SockError {
     AddrNotAvailable,
     /// No route there (ENETUNREACH).
     Unreachable,
-    /// Broadcast, multicast or unspecified destination (EINVAL; RFC 9293 MUST-46).
+    /// Multicast or unspecified destination (ENETUNREACH; RFC 9293 MUST-46).
     InvalidDestination,
+    /// Broadcast destination (EACCES; RFC 9293 MUST-46).
+    Broadcast,
     /// No free port (EADDRNOTAVAIL).
     NoPort,
     /// Too many groups joined (ENOBUFS).
@@ -49,6 +51,10 @@ pub enum SockError {
     ProtocolUnreachable,
     /// A header of ours made no sense to somebody (EPROTO).
     Protocol,
+    /// Written after shutdown, or after the connection's end was told (EPIPE).
+    BrokenPipe,
+    /// Why the connection ended.
+    Ended(TcpError),
 }
 
 impl core::fmt::Display for SockError {
@@ -57,7 +63,8 @@ impl core::fmt::Display for SockError {
             Self::AddrInUse => "address in use: somebody listens there",
             Self::AddrNotAvailable => "not an address of this stack",
             Self::Unreachable => "no route to that address",
-            Self::InvalidDestination => "TCP can't connect to a broadcast, multicast or unspecified address",
+            Self::InvalidDestination => "TCP can't connect to a multicast or unspecified address",
+            Self::Broadcast => "TCP can't connect to a broadcast address",
             Self::NoPort => "no free local port towards that address",
             Self::NoBuffer => "too many groups",
             Self::WouldBlock => "not now",
@@ -70,11 +77,18 @@ impl core::fmt::Display for SockError {
             Self::HostUnreachable => "host unreachable",
             Self::ProtocolUnreachable => "protocol unreachable",
             Self::Protocol => "protocol error",
+            Self::BrokenPipe => "nobody can be written to any more",
+            Self::Ended(TcpError::Reset) => "reset by the peer",
+            Self::Ended(TcpError::Refused) => "refused by the peer",
+            Self::Ended(TcpError::TimedOut) => "timed out",
+            Self::Ended(_) => "the connection was ended",
         })
     }
 }
 
 impl core::error::Error for SockError {}
+
+pub mod calls;
 
 impl Stack {
     /// Passive OPEN on `port` of `addr`, or of all our addresses. `backlog`: handshakes under way and connections
@@ -109,6 +123,35 @@ impl Stack {
         let id = self.listeners.add(place).ok_or(SockError::AddrInUse)?;
         self.listeners.listen(id, backlog);
         Ok(id)
+    }
+
+    /// Takes a port without listening on it yet (SYNs are refused): for [`listen_on`](Self::listen_on), or to connect from
+    /// it. `shared`: others that say so, too, may listen on the same address and port, and each flow goes to one of them,
+    /// always the same (SO_REUSEPORT).
+    ///
+    /// # Errors
+    /// As [`listen`](Self::listen).
+    pub fn bind(
+        &mut self,
+        addr: Option<IpAddr>,
+        port: u16,
+        shared: bool,
+        cfg: Option<Arc<TcpConfig>>,
+    ) -> Result<ListenerId, SockError> {
+        if addr.is_some_and(|a| !self.addrs.is_local(a)) {
+            return Err(SockError::AddrNotAvailable);
+        }
+        self.listeners.add(Place { addr, port, shared, cfg }).ok_or(SockError::AddrInUse)
+    }
+
+    /// Listens on a port that was bound, or changes a listener's backlog.
+    ///
+    /// # Errors
+    /// [`SockError::BadSocket`].
+    pub fn listen_on(&mut self, id: ListenerId, backlog: usize) -> Result<(), SockError> {
+        self.listeners.get(id).ok_or(SockError::BadSocket)?;
+        self.listeners.listen(id, backlog);
+        Ok(())
     }
 
     /// Stops listening. Connections that were not accepted are aborted.
@@ -174,13 +217,52 @@ impl Stack {
         cfg: Option<Arc<TcpConfig>>,
         now: Instant,
     ) -> Result<FlowId, SockError> {
+        let key = self.choose_key((local, local_port), (remote, port))?;
+        let opening = self.opening(&key, now);
+        let tcb = Tcb::connect(cfg.as_deref().unwrap_or(&self.tcp_cfg), &opening, now);
+        Ok(self.begin(key, tcb, cfg))
+    }
+
+    /// The same with Fast Open (RFC 7413): `data` goes with the SYN, if the server gave us a cookie before; returns how
+    /// much of it that was. What is left is to be written when [`Events::CONNECTED`] comes. Data that the server did not
+    /// take with the SYN is sent again by itself; the server's application may get it twice (RFC 7413 section 6.1).
+    ///
+    /// # Errors
+    /// As [`connect_from`](Self::connect_from).
+    pub fn connect_fast_open(
+        &mut self,
+        from: (Option<IpAddr>, u16),
+        to: (IpAddr, u16),
+        data: &[u8],
+        cfg: Option<Arc<TcpConfig>>,
+        now: Instant,
+    ) -> Result<(FlowId, usize), SockError> {
+        let Some(known) = self.fast_open_for(to.0, now) else {
+            return Ok((self.connect_from(from, to, cfg, now)?, 0));
+        };
+        let key = self.choose_key(from, to)?;
+        let opening = self.opening(&key, now);
+        let own = cfg.as_deref().unwrap_or(&self.tcp_cfg);
+        let (tcb, taken) = Tcb::connect_with_data(own, &opening, known, data, &mut self.pool, now);
+        Ok((self.begin(key, tcb, cfg), taken))
+    }
+
+    /// Both ends of a connection to be.
+    fn choose_key(
+        &mut self,
+        (local, local_port): (Option<IpAddr>, u16),
+        (remote, port): (IpAddr, u16),
+    ) -> Result<FlowKey, SockError> {
         //= RFC 9293 section 3.9.1.1, MUST-43
         if local.is_some_and(|a| !self.addrs.is_local(a) || a.is_ipv4() != remote.is_ipv4()) {
             return Err(SockError::AddrNotAvailable);
         }
         //= RFC 9293 section 3.9.1.1, MUST-46
         let broadcast = matches!(remote, IpAddr::V4(a) if self.addrs.is_broadcast_v4(a) || a.is_broadcast());
-        if remote.is_multicast() || remote.is_unspecified() || broadcast || port == 0 {
+        if broadcast {
+            return Err(SockError::Broadcast);
+        }
+        if remote.is_multicast() || remote.is_unspecified() || port == 0 {
             return Err(SockError::InvalidDestination);
         }
         //= RFC 9293 section 3.9.1.1, MUST-44, MUST-45
@@ -195,12 +277,14 @@ impl Stack {
         } else if self.flows.find(&key).is_some() {
             return Err(SockError::AddrInUse);
         }
-        let opening = self.opening(&key, now);
-        let tcb = Tcb::connect(cfg.as_deref().unwrap_or(&self.tcp_cfg), &opening, now);
+        Ok(key)
+    }
+
+    fn begin(&mut self, key: FlowKey, tcb: Tcb, cfg: Option<Arc<TcpConfig>>) -> FlowId {
         self.counters.tcp_connects += 1;
         let id = self.flows.insert(key, tcb, cfg);
         self.mark_dirty(id.slot);
-        Ok(id)
+        id
     }
 
     /// RFC 6056 algorithm 3: an offset that is secret for each destination, and a counter; with several cores, one
@@ -210,7 +294,7 @@ impl Stack {
         let range = u16::MAX as u32 - EPHEMERAL_PORT_FIRST as u32 + 1;
         let offset =
             key.hash_keyed(&linerate_wire::flow_key::HashKey([self.secret[3], self.secret[2]])) as u32;
-        for _ in 0..EPHEMERAL_PORT_TRIES {
+        for _ in 0..range {
             let n = offset.wrapping_add(self.next_port) % range;
             self.next_port = self.next_port.wrapping_add(1);
             let candidate = FlowKey { local_port: EPHEMERAL_PORT_FIRST + n as u16, ..*key };
@@ -237,7 +321,7 @@ impl Stack {
         }
     }
 
-    fn tcb(&self, id: FlowId) -> Option<&Tcb> {
+    pub(crate) fn tcb(&self, id: FlowId) -> Option<&Tcb> {
         self.flows.get(id).map(|c| &c.tcb)
     }
 
@@ -333,13 +417,32 @@ impl Stack {
         self.change(id, |c, pool| c.tcb.consume(pool, n));
     }
 
+    /// Urgent data: the peer hears where it ends (RFC 9293 section 3.8.5; new applications should not, SHLD-13).
+    pub fn write_urgent(&mut self, id: FlowId, data: &[u8]) -> usize {
+        self.write_as(id, data, Tcb::write_urgent)
+    }
+
+    /// Bytes from the next one to read to the end of the peer's urgent data; `None`: there is none.
+    pub fn urgent(&self, id: FlowId) -> Option<usize> {
+        self.tcb(id)?.urgent()
+    }
+
     /// Copies what fits of `data` into frames to send. After less than all of it [`Events::WRITABLE`] tells of room.
     pub fn write(&mut self, id: FlowId, data: &[u8]) -> usize {
+        self.write_as(id, data, Tcb::write)
+    }
+
+    fn write_as(
+        &mut self,
+        id: FlowId,
+        data: &[u8],
+        write: impl FnOnce(&mut Tcb, &mut linerate_frame::Pool, &TcpConfig, &[u8]) -> usize,
+    ) -> usize {
         let spare_frames = self.pool.free_len().saturating_sub(self.send_reserve_frames);
         let Some(conn) = self.flows.get_mut(id) else { return 0 };
         let most = spare_frames.saturating_mul(self.pool.payload_bytes().min(conn.tcb.smss()));
         let cfg = conn.cfg.as_deref().unwrap_or(&self.tcp_cfg);
-        let n = conn.tcb.write(&mut self.pool, cfg, &data[..data.len().min(most)]);
+        let n = write(&mut conn.tcb, &mut self.pool, cfg, &data[..data.len().min(most)]);
         if n < data.len() {
             conn.tcb.want_room();
         }

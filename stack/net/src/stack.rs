@@ -84,6 +84,7 @@ pub struct Stack {
     /// Listeners with connections to accept.
     pub(crate) accepting: VecDeque<ListenerId>,
     pub(crate) tcp_cfg: Arc<linerate_tcp::TcpConfig>,
+    pub(crate) fast_opens: crate::fast_open::FastOpens,
     /// SYN-ACKs of half-open connections that found no room, with their ISS.
     pub(crate) syn_acks_due: VecDeque<(u32, SeqNum)>,
     pub(crate) secret: [u64; 4],
@@ -148,6 +149,7 @@ impl Stack {
             accepting: VecDeque::new(),
             tcp_cfg: Arc::new(cfg.tcp),
             syn_acks_due: VecDeque::new(),
+            fast_opens: Default::default(),
             secret: cfg.secret,
             counters: Counters::default(),
             tcp_counters: TcpCounters::default(),

@@ -40,8 +40,16 @@ impl Stack {
             .is_some_and(|l| !l.is_full() && !l.is_syn_queue_full() && !self.flows.half_opens.is_full())
     }
 
-    /// A SYN. `after`: SND.NXT of the old incarnation in TIME-WAIT.
-    pub(crate) fn syn_in(&mut self, key: &FlowKey, seg: &SegmentIn, after: Option<SeqNum>, now: Instant) {
+    /// A SYN. `after`: SND.NXT of the old incarnation in TIME-WAIT. The payload is taken, or the caller's to free: without
+    /// Fast Open the peer sends it again.
+    pub(crate) fn syn_in(
+        &mut self,
+        key: &FlowKey,
+        seg: &SegmentIn,
+        payload: &mut Option<Frame>,
+        after: Option<SeqNum>,
+        now: Instant,
+    ) {
         let id = self.listeners.find(key.local, key.local_port, self.flows.hash(key));
         let Some((id, listener)) = id.and_then(|id| Some((id, self.listeners.get(id)?))) else {
             return self.refuse_segment(key, seg, DropReason::NoListener, now);
@@ -52,6 +60,10 @@ impl Stack {
         }
         let no_room = listener.is_syn_queue_full() || self.flows.half_opens.is_full();
         let cfg = self.listener_config(id);
+        let fast_open = self.judge_fast_open(id, key, seg, &cfg, now);
+        if fast_open.take && after.is_none() {
+            return self.fast_open_in(id, key, seg, payload.take(), fast_open.answer, now);
+        }
         let cookie = match cfg.syn_cookies {
             SynCookies::Always => true,
             SynCookies::Auto => no_room,
@@ -75,7 +87,11 @@ impl Stack {
         if let Some(l) = self.listeners.get_mut(id) {
             l.half_open += 1;
         }
-        if !self.send_syn_ack(&half, key, &cfg, &opening, now) {
+        let mut tcb = half.unanswered(&cfg, &opening, now);
+        if !fast_open.answer.is_none() {
+            tcb.set_fast_open(fast_open.answer);
+        }
+        if self.for_a_moment(key, &cfg, now, |env, egress| tcb.output(env, egress)) {
             self.syn_acks_due.push_back((i, half.iss));
         }
     }
@@ -84,17 +100,9 @@ impl Stack {
         self.listeners.get(id).and_then(|l| l.cfg.as_ref()).unwrap_or(&self.tcp_cfg).clone()
     }
 
-    /// `false`: there was no room for it.
-    fn send_syn_ack(
-        &mut self,
-        half: &HalfOpen,
-        key: &FlowKey,
-        cfg: &TcpConfig,
-        o: &Opening,
-        now: Instant,
-    ) -> bool {
+    fn send_syn_ack(&mut self, half: &HalfOpen, key: &FlowKey, cfg: &TcpConfig, o: &Opening, now: Instant) {
         let mut tcb = half.unanswered(cfg, o, now);
-        self.for_a_moment(key, cfg, now, |env, egress| !tcb.output(env, egress))
+        self.for_a_moment(key, cfg, now, |env, egress| tcb.output(env, egress));
     }
 
     /// SYN-ACKs that found no room when they were due.
@@ -327,7 +335,7 @@ impl Stack {
     }
 
     /// What a TCB that is no connection (yet) needs for one call.
-    fn for_a_moment<R>(
+    pub(crate) fn for_a_moment<R>(
         &mut self,
         key: &FlowKey,
         cfg: &TcpConfig,

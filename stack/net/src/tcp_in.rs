@@ -1,7 +1,7 @@
 //! A TCP segment meets its connection, its listener, or nobody: RFC 9293 section 3.10.7.
 
 use linerate_frame::Frame;
-use linerate_tcp::{Disposition, Instant, Segment, SegmentIn, TcpDrop, TimeWait};
+use linerate_tcp::{Disposition, Instant, Segment, SegmentIn, State, TcpDrop, TimeWait};
 use linerate_wire::FlowKey;
 use linerate_wire::parse::{NetInfo, Parsed};
 use linerate_wire::tcp::{TcpFlags, parse_tcp};
@@ -72,6 +72,7 @@ impl Stack {
     fn conn_in(&mut self, slot: u32, key: &FlowKey, seg: SegmentIn, frame: Frame, now: Instant) {
         let Some((tcb, mut env, mut egress)) = self.conn_env(slot, now) else { return };
         let mut payload = Some(frame);
+        let answers_syn = seg.has(TcpFlags::SYN) && tcb.state() == State::SynSent;
         let disposition = tcb.on_segment(&seg, &mut payload, &mut env);
         let mut reopen = false;
         match disposition {
@@ -100,11 +101,14 @@ impl Stack {
             match self.would_listen(key) {
                 true => {
                     self.release(slot);
-                    self.syn_in(key, &seg, Some(tw.snd_nxt), now);
+                    self.syn_in(key, &seg, &mut None, Some(tw.snd_nxt), now);
                 }
                 false => self.not_reopened(&tw, key, &seg, now),
             }
             return;
+        }
+        if answers_syn {
+            self.learn_fast_open(slot, &seg, now);
         }
         self.mark_dirty(slot);
         self.settle(slot, now);
@@ -121,7 +125,7 @@ impl Stack {
                 match self.would_listen(key) {
                     true => {
                         self.flows.remove_waiting(index);
-                        self.syn_in(key, &seg, Some(tw.snd_nxt), now);
+                        self.syn_in(key, &seg, &mut None, Some(tw.snd_nxt), now);
                     }
                     false => self.not_reopened(&tw, key, &seg, now),
                 }
@@ -157,15 +161,18 @@ impl Stack {
         if kind == TcpFlags::ACK {
             frame = frame.and_then(|f| self.syn_cookie_in(key, &seg, f, now));
         }
-        // Data on a SYN is not used (no Fast Open): the peer sends it again.
-        let Some(frame) = frame else { return };
-        self.pool.free(frame);
+        if frame.is_none() {
+            return;
+        }
         let ack = kind.contains(TcpFlags::ACK);
         match kind {
-            TcpFlags::SYN => self.syn_in(key, &seg, None, now),
+            TcpFlags::SYN => self.syn_in(key, &seg, &mut frame, None, now),
             // 3.10.7.2, fourth: in LISTEN such a segment is dropped, and RST is in any state.
             _ if !ack && self.is_listened_on(key) => self.counters.drop(DropReason::TcpNoAck),
             _ => self.refuse_segment(key, &seg, DropReason::TcpClosed, now),
+        }
+        if let Some(frame) = frame {
+            self.pool.free(frame);
         }
     }
 

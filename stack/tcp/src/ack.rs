@@ -52,7 +52,7 @@ impl Tcb {
         self.begin_sample(env.now);
         if acked > 0 {
             self.release_acked(seg, &mut d, env);
-            if self.mtu_probe.is_some() {
+            if self.rare.is_some() {
                 self.mtu_probe_acked();
             }
         }
@@ -96,6 +96,9 @@ impl Tcb {
             }
             self.tune_snd_buf(env);
             self.maybe_writable(env.cfg);
+            if self.rare.is_some() {
+                self.urgent_acked();
+            }
             self.on_fin_acked(env);
             return Ok(());
         }
@@ -141,6 +144,11 @@ impl Tcb {
         self.snd_wl1 = seg.seq;
         self.snd_wl2 = seg.ack;
         moved
+    }
+
+    /// Frames of data on our SYN that was acknowledged go home.
+    pub(crate) fn release_syn_data(&mut self, seg: &SegmentIn, env: &mut Env) {
+        self.release_acked(seg, &mut Delivery::default(), env);
     }
 
     /// Frames that were acknowledged go home.

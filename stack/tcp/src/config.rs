@@ -122,6 +122,9 @@ pub struct TcpConfig {
     pub mtu_floor_mss: u16,
     /// Soft ICMP errors end an open that is under way, too (RFC 5461 section 4.1 tells who does that; Linux does).
     pub icmp_soft_errors_abort_syn: bool,
+    /// Connections that a listener gives to the application with the data of their SYN before the handshake is complete
+    /// (RFC 7413), at most; 0: no Fast Open.
+    pub fast_open_pending: u16,
     /// When a listener answers SYNs with cookies.
     pub syn_cookies: SynCookies,
 }
@@ -181,6 +184,7 @@ impl Default for TcpConfig {
             linux_habits: false,
             wscale_buf_bytes: 0,
             stats: false,
+            fast_open_pending: 0,
             syn_cookies: SynCookies::Auto,
             mtu_probing: MtuProbing::OnBlackHole,
             mtu_base_mss: limits::MTU_BASE_MSS,

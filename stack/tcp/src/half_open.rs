@@ -169,6 +169,7 @@ impl HalfOpen {
                 | flag(AE, TcpFlags::AE),
             wnd: self.wnd,
             payload_len: 0,
+            urgent: 0,
             options: TcpOptions {
                 mss: (self.mss > 0).then_some(self.mss),
                 wscale: (wscale != NO_WSCALE).then_some(wscale as u8),
@@ -212,6 +213,7 @@ mod tests {
             flags: TcpFlags::SYN | flags,
             wnd: 900,
             payload_len: 0,
+            urgent: 0,
             options,
         }
     }

@@ -44,7 +44,7 @@ impl Tcb {
             return;
         }
         self.path_mss = mss;
-        if let Some(probe) = &mut self.mtu_probe {
+        if let Some(probe) = self.mtu_probe_mut() {
             probe.path_shrank(mss);
         }
         self.set_smss(!matches!(self.state, State::SynSent | State::SynReceived));
@@ -81,7 +81,7 @@ impl Tcb {
     //= RFC 9293 section 3.7.1, MUST-16
     pub(crate) fn set_smss(&mut self, started: bool) {
         let options = if self.ts_on { crate::limits::TS_OPTION_BYTES } else { 0 };
-        let path = self.mtu_probe.as_ref().map_or(self.path_mss, |p| p.low.min(self.path_mss));
+        let path = self.mtu_probe().map_or(self.path_mss, |p| p.low.min(self.path_mss));
         //= RFC 9293 section 3.7.1, MUST-16
         self.smss = self.local_mss.min(self.peer_mss).min(path).max(MSS_MIN) - options;
         self.cc.set_smss(self.smss as u32, started);

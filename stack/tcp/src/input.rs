@@ -116,7 +116,7 @@ impl Tcb {
         // Fourth, check the SYN bit: RFC 5961 section 4.2
         if seg.has(TcpFlags::SYN) {
             //= RFC 5961 section 4.2
-            if self.state == State::SynReceived && self.passive {
+            if self.state == State::SynReceived && self.passive && !self.fast_open {
                 // RFC 9293: back to LISTEN, in silence.
                 self.die(env, None);
             } else {
@@ -159,6 +159,9 @@ impl Tcb {
         }
         if self.state == State::Closed {
             return Disposition::Done;
+        }
+        if seg.has(TcpFlags::URG) {
+            self.note_urgent(seg);
         }
         // Seventh, process the segment text; eighth, check the FIN bit
         if seg.payload_len > 0 || seg.has(TcpFlags::FIN) {
@@ -219,7 +222,7 @@ impl Tcb {
         if seg.has(TcpFlags::RST) {
             return Disposition::Drop(TcpDrop::RstIgnored);
         }
-        if self.state == State::SynReceived && seg.has(TcpFlags::SYN) && seg.seq + 1 == self.rcv_nxt {
+        if self.state == State::SynReceived && seg.has(TcpFlags::SYN) && seg.seq == self.irs {
             // The peer did not get our SYN-ACK.
             self.syn_due = true;
             return Disposition::Drop(TcpDrop::OldDuplicate);
@@ -262,9 +265,11 @@ impl Tcb {
         let error = match self.state {
             // MUST-11: a passive open goes back to LISTEN without a word.
             //= RFC 9293 section 3.10.7.4, MUST-11
+            State::SynReceived if self.answers_early() => Some(TcpError::Reset),
             State::SynReceived if self.passive => None,
             State::SynReceived => Some(TcpError::Refused),
-            State::Closing | State::LastAck | State::TimeWait => None,
+            // Both sides are closed; unless what was written did not arrive.
+            State::Closing | State::LastAck | State::TimeWait if self.snd.segs.is_empty() => None,
             _ => Some(TcpError::Reset),
         };
         self.die(env, error);

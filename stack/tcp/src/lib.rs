@@ -21,6 +21,7 @@ pub mod tcb;
 
 mod ack;
 mod deadline;
+pub mod fast_open;
 pub mod half_open;
 mod icmp;
 mod input;
@@ -47,6 +48,7 @@ mod queue;
 pub mod rtt;
 pub mod snd;
 pub mod time_wait;
+mod urgent;
 mod user_timeout;
 
 pub mod info;

@@ -3,8 +3,6 @@
 //!
 //! Sizes here are MSS values: a packet's size less the fixed headers, TCP options counted in.
 
-use alloc::boxed::Box;
-
 use crate::config::MtuProbing;
 use crate::limits::{
     MTU_BASE_MSS_V6, MTU_PROBE_CWND_SEGS, MTU_PROBE_FOLLOW_SEGS, MTU_PROBE_INTERVAL_NS, MTU_PROBE_RETRIES,
@@ -16,7 +14,7 @@ use crate::tcb::{Env, Recovery, State, Tcb};
 use crate::time::Instant;
 
 /// The search, while there is one: RFC 4821 section 7.1.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct MtuProbe {
     /// search_low: known to arrive, and what is sent.
     pub low: u16,
@@ -51,6 +49,14 @@ impl Tcb {
         self.local_mss.min(self.peer_mss).min(self.path_mss)
     }
 
+    pub(crate) fn mtu_probe(&self) -> Option<&MtuProbe> {
+        self.rare.as_ref()?.mtu_probe.as_ref()
+    }
+
+    pub(crate) fn mtu_probe_mut(&mut self) -> Option<&mut MtuProbe> {
+        self.rare.as_mut()?.mtu_probe.as_mut()
+    }
+
     fn base_mss(&self, env: &Env) -> u16 {
         if self.ipv6 { env.cfg.mtu_base_mss.max(MTU_BASE_MSS_V6) } else { env.cfg.mtu_base_mss }
     }
@@ -59,8 +65,8 @@ impl Tcb {
     pub(crate) fn begin_mtu_search(&mut self, env: &Env) {
         let (low, high) = (self.base_mss(env), self.mss_limit());
         if env.cfg.mtu_probing == MtuProbing::Always && low < high {
-            self.mtu_probe =
-                Some(Box::new(MtuProbe { low, high, failed: false, probe: None, again_at: Instant::NEVER }));
+            self.rare_mut().mtu_probe =
+                Some(MtuProbe { low, high, failed: false, probe: None, again_at: Instant::NEVER });
             self.set_smss(false);
         }
     }
@@ -75,14 +81,14 @@ impl Tcb {
         let base = self.base_mss(env);
         let floor = if self.ipv6 { base } else { env.cfg.mtu_floor_mss.min(base) };
         let first_len = self.snd.segs.front().map_or(0, |s| s.len());
-        let now_mss = self.mss_limit().min(self.mtu_probe.as_ref().map_or(u16::MAX, |p| p.low));
+        let now_mss = self.mss_limit().min(self.mtu_probe().map_or(u16::MAX, |p| p.low));
         let low = if now_mss > base { base } else { (now_mss / 2).max(floor) };
         if low >= now_mss || first_len <= low as u32 {
             return;
         }
         let high = self.mss_limit();
         let again_at = Instant::NEVER;
-        self.mtu_probe = Some(Box::new(MtuProbe { low, high, failed: false, probe: None, again_at }));
+        self.rare_mut().mtu_probe = Some(MtuProbe { low, high, failed: false, probe: None, again_at });
         self.set_smss(true);
     }
 
@@ -90,7 +96,7 @@ impl Tcb {
     //= RFC 4821 section 7.4
     pub(crate) fn send_mtu_probe(&mut self, env: &mut Env, sink: &mut impl Sink) -> Option<Sent> {
         let high = self.mss_limit();
-        let probe = self.mtu_probe.as_mut()?;
+        let probe = self.rare.as_deref_mut()?.mtu_probe.as_mut()?;
         if probe.again_at <= env.now {
             // RFC 4821 section 7.5: the path may have changed.
             (probe.high, probe.failed, probe.again_at) = (high, false, Instant::NEVER);
@@ -123,7 +129,7 @@ impl Tcb {
         let start = self.snd_nxt;
         let sent = self.send_next(env, sink);
         if sent == Sent::Yes
-            && let Some(probe) = &mut self.mtu_probe
+            && let Some(probe) = self.mtu_probe_mut()
         {
             probe.probe = Some((start, len, size));
             env.counters.mtu_probes += 1;
@@ -134,9 +140,10 @@ impl Tcb {
     /// Was the probe acknowledged? Then its size arrives.
     //= RFC 4821 section 7.6.1
     pub(crate) fn mtu_probe_acked(&mut self) {
-        let Some(probe) = &mut self.mtu_probe else { return };
+        let snd_una = self.snd_una;
+        let Some(probe) = self.mtu_probe_mut() else { return };
         if let Some((start, len, size)) = probe.probe
-            && self.snd_una.at_or_after(start + len)
+            && snd_una.at_or_after(start + len)
         {
             probe.probe = None;
             probe.low = size;
@@ -149,9 +156,10 @@ impl Tcb {
     //= RFC 4821 section 7.6.2
     pub(crate) fn mtu_probe_lost(&mut self, env: &mut Env) -> bool {
         let first = self.snd.first_lost().map(|i| self.snd.segs[i].seq);
-        let Some(probe) = &mut self.mtu_probe else { return false };
+        let lost = self.snd.lost_unsent;
+        let Some(probe) = self.mtu_probe_mut() else { return false };
         let Some((start, _, size)) = probe.probe.take() else { return false };
-        if self.snd.lost_unsent != 1 || first != Some(start) {
+        if lost != 1 || first != Some(start) {
             // RFC 4821 section 7.6.4: inconclusive.
             return false;
         }
@@ -163,7 +171,7 @@ impl Tcb {
 
     /// RFC 4821 section 7.6.3: after a timeout nobody knows what became of the probe.
     pub(crate) fn forget_mtu_probe(&mut self) {
-        if let Some(probe) = &mut self.mtu_probe {
+        if let Some(probe) = self.mtu_probe_mut() {
             probe.probe = None;
         }
     }

@@ -49,6 +49,8 @@ impl Tcb {
             fin_sent: false,
             fin_lost: false,
             syn_due: true,
+            fast_open: false,
+            rare: None,
             fin_received: false,
             wants_room: false,
             scaling: cfg.window_scaling,
@@ -85,7 +87,6 @@ impl Tcb {
             ts_recent_at: coarse(now),
             rtt: Rtt::new(cfg.rto_min_ns),
             cc: Cc::new(cfg.cc, 536),
-            mtu_probe: None,
             recovery: Recovery::Open,
             recover: o.iss,
             dup_acks: 0,
@@ -226,8 +227,10 @@ impl Tcb {
         } else {
             self.rtt.syn_was_lost();
         }
-        self.snd_una = seg.ack;
+        self.snd_una = self.iss + 1;
+        let was_lost = self.retries > 0;
         self.establish(env);
+        self.syn_data_answered(seg, was_lost, env);
         self.ack_now = true;
         Disposition::Done
     }

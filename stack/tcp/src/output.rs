@@ -1,7 +1,7 @@
 //! What leaves, and when: RFC 9293 sections 3.8.6 and 3.10.2, RFC 5681, 6675, 1122's Nagle and silly window rules.
 
 use linerate_wire::tcp::TcpFlags;
-use linerate_wire::tcp_options::TcpOptions;
+use linerate_wire::tcp_options::{FastOpen, TcpOptions};
 
 use crate::segment::{Segment, Sent, Sink};
 use crate::snd::PSH;
@@ -34,9 +34,16 @@ impl Tcb {
         }
         let before = self.snd_nxt;
         let mut blocked = false;
-        if !matches!(self.state, State::SynSent | State::SynReceived | State::TimeWait | State::FinWait2) {
+        let silent = match self.state {
+            State::SynReceived => !self.answers_early(),
+            State::SynSent | State::TimeWait | State::FinWait2 => true,
+            _ => false,
+        };
+        if !silent {
             blocked = self.send_data(probe, env, sink);
-            if self.snd_nxt != before {
+            // In SYN-RECEIVED the timer is the SYN-ACK's.
+            if self.state == State::SynReceived {
+            } else if self.snd_nxt != before {
                 self.on_new_data_sent(env.now);
             } else if self.rexmit_at.armed().is_none() && self.wants_timer() {
                 self.arm_rexmit(env.now);
@@ -76,7 +83,7 @@ impl Tcb {
             return true;
         }
         self.cwnd_limited = false;
-        if self.mtu_probe.is_some() && self.send_mtu_probe(env, sink) == Some(Sent::NotNow) {
+        if self.rare.is_some() && self.send_mtu_probe(env, sink) == Some(Sent::NotNow) {
             return true;
         }
         while self.snd.unsent < self.snd.segs.len() {
@@ -163,7 +170,11 @@ impl Tcb {
         } else if len < smss
             && is_last
             && !self.fin_queued
-            && ((!self.nodelay && in_flight > 0 && self.small_in_flight()) || env.cfg.cork)
+            && ((!self.nodelay
+                && in_flight > (self.state == State::SynReceived) as u32
+                && self.small_in_flight())
+                || env.cfg.cork)
+            && !self.is_sending_urgent()
         {
             //= RFC 9293 section 3.7.4, SHLD-7, MUST-17
             //= RFC 9293 section 3.9.1.2, MUST-60
@@ -184,7 +195,7 @@ impl Tcb {
     /// Sends the first unsent segment; FIN goes with the last one.
     pub(crate) fn send_next(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
         let i = self.snd.unsent;
-        let fin = self.fin_queued && i + 1 == self.snd.segs.len();
+        let fin = self.fin_queued && i + 1 == self.snd.segs.len() && self.state != State::SynReceived;
         if self.emit(i, fin, env, sink) == Sent::NotNow {
             return Sent::NotNow;
         }
@@ -239,6 +250,10 @@ impl Tcb {
         if seg.flags & PSH != 0 || fin {
             segment.flags |= TcpFlags::PSH;
         }
+        if self.rare.is_some() {
+            self.mark_urgent(&mut segment);
+        }
+        let seg = &mut self.snd.segs[i];
         let sent = sink.data(env.pool, &segment, &mut seg.frame, seg.sum);
         if sent == Sent::Yes {
             self.last_sent_at = env.now;
@@ -275,7 +290,7 @@ impl Tcb {
         let first = self.fin_queued && !self.fin_sent && self.snd.unsent == self.snd.segs.len();
         let again = self.fin_lost && self.snd.segs.is_empty();
         let window_open = self.snd_wnd > self.snd_nxt.since(self.snd_una) || again;
-        if !(first || again) || !window_open {
+        if !(first || again) || !window_open || self.state == State::SynReceived {
             return false;
         }
         self.send_fin(env, sink) == Sent::NotNow
@@ -319,13 +334,33 @@ impl Tcb {
                 sack_permitted: self.sack_on,
                 timestamps: ts,
                 user_timeout: self.announced_user_timeout(env.cfg),
+                // RFC 7413 section 4.2.1: what did not get through goes again without.
+                fast_open: self
+                    .rare
+                    .as_ref()
+                    .filter(|_| self.retries == 0)
+                    .map_or(FastOpen::NONE, |r| r.fast_open),
                 ..TcpOptions::default()
             },
+            ..Segment::default()
         };
-        let sent = sink.control(env.pool, &segment);
+        let with_data = !syn_ack && !segment.options.fast_open.is_none();
+        let sent = match self.snd.segs.front_mut() {
+            Some(seg) if with_data => sink.data(env.pool, &segment, &mut seg.frame, seg.sum),
+            _ => sink.control(env.pool, &segment),
+        };
         if sent == Sent::Yes {
             self.syn_due = false;
-            self.snd_nxt = self.snd_una + 1;
+            self.snd_nxt = self.snd_nxt.max(self.iss + 1);
+            if with_data && self.snd.unsent == 0 && self.snd.segs.front().is_some() {
+                self.snd.sent_next(env.now);
+                self.snd_nxt = self.snd.segs[0].end();
+            }
+            if syn_ack {
+                self.ack_now = false;
+                self.unacked_segs = 0;
+                self.ack_at = Instant::NEVER;
+            }
             self.last_sent_at = env.now;
             env.counters.segs_out += 1;
             env.counters.retransmits += (self.retries > 0) as u64;
@@ -353,6 +388,7 @@ impl Tcb {
             segment.options.sack = ooo.sack.take_blocks(if self.ts_on { 3 } else { 4 });
             self.tidy_ooo();
         }
+        self.mark_urgent(&mut segment);
         let user_timeout = self.announced_user_timeout(env.cfg);
         if user_timeout != self.told_user_timeout {
             // RFC 5482 section 3: in the SYN, again in the first segment after it (the SYN may have met a stack that
@@ -376,6 +412,7 @@ impl Tcb {
             ack: self.rcv_nxt,
             flags,
             wnd: self.announce_window(false),
+            urgent: 0,
             options: TcpOptions { timestamps, ..TcpOptions::default() },
         }
     }

@@ -20,6 +20,8 @@ pub struct SegmentIn {
     pub wnd: u16,
     /// Payload octets.
     pub payload_len: u32,
+    /// SEG.UP, meaningful with [`TcpFlags::URG`]
+    pub urgent: u16,
     /// Options.
     pub options: TcpOptions,
 }
@@ -27,7 +29,15 @@ pub struct SegmentIn {
 impl SegmentIn {
     /// From a parsed header and options.
     pub fn new(h: &TcpHeader, options: TcpOptions, payload_len: u32) -> Self {
-        Self { seq: SeqNum(h.seq), ack: SeqNum(h.ack), flags: h.flags, wnd: h.window, payload_len, options }
+        Self {
+            seq: SeqNum(h.seq),
+            ack: SeqNum(h.ack),
+            flags: h.flags,
+            wnd: h.window,
+            payload_len,
+            urgent: h.urgent,
+            options,
+        }
     }
 
     /// SEG.LEN: payload octets, plus one each for SYN and FIN.
@@ -54,6 +64,8 @@ pub struct Segment {
     pub flags: TcpFlags,
     /// SEG.WND as on the wire (scaled already).
     pub wnd: u16,
+    /// SEG.UP
+    pub urgent: u16,
     /// Options.
     pub options: TcpOptions,
 }

@@ -7,7 +7,6 @@ use linerate_frame::{HEADROOM_BYTES, Pool};
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
-use crate::mtu_probe::MtuProbe;
 use crate::prr::Prr;
 use crate::rack::Rack;
 use crate::rcv::{Chunk, RecvQueue};
@@ -18,6 +17,7 @@ use crate::snd::SendQueue;
 use crate::stats::Stats;
 use crate::time::{Instant, SEC};
 use crate::tuning::RcvTuning;
+use crate::urgent::Rare;
 
 /// RFC 9293 section 3.3.2. LISTEN is not here: a listener has no TCB of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +73,8 @@ impl Events {
     pub const CLOSED: Self = Self(8);
     /// Retransmissions reached R1: the peer, or the path to it, is in trouble (RFC 9293 SHLD-9).
     pub const TROUBLE: Self = Self(16);
+    /// The peer has sent urgent data, or more of it ([`Tcb::urgent`] says how much).
+    pub const URGENT: Self = Self(32);
     /// The network complains of packets that did not arrive; the connection goes on ([`Tcb::take_soft_error`]).
     pub const SOFT_ERROR: Self = Self(128);
 
@@ -182,6 +184,9 @@ pub struct Tcb {
     pub(crate) fin_lost: bool,
     /// SYN or SYN-ACK is to be sent (again).
     pub(crate) syn_due: bool,
+    /// Data may go with the SYN, or before the handshake is complete (RFC 7413).
+    pub(crate) fast_open: bool,
+    pub(crate) rare: Option<Box<Rare>>,
     /// The peer's FIN was received in order.
     pub(crate) fin_received: bool,
     /// Writers were refused and want to hear of room.
@@ -240,8 +245,6 @@ pub struct Tcb {
     // Congestion and loss
     pub(crate) rtt: Rtt,
     pub(crate) cc: Cc,
-    /// The search for a larger MTU, where there is one (RFC 4821).
-    pub(crate) mtu_probe: Option<Box<MtuProbe>>,
     pub(crate) recovery: Recovery,
     pub(crate) recover: SeqNum,
     pub(crate) dup_acks: u8,
@@ -319,6 +322,9 @@ impl Tcb {
     pub fn consume(&mut self, pool: &mut Pool, n: usize) {
         self.recv.consume(pool, n);
         self.note_read_as_linux();
+        if self.rare.is_some() {
+            self.pass_urgent();
+        }
         self.maybe_window_update();
     }
 
@@ -329,7 +335,17 @@ impl Tcb {
 
     /// May the application still write?
     pub fn can_write(&self) -> bool {
-        !self.fin_queued && matches!(self.state, State::Established | State::CloseWait)
+        !self.fin_queued
+            && match self.state {
+                State::Established | State::CloseWait => true,
+                State::SynReceived => self.answers_early(),
+                _ => false,
+            }
+    }
+
+    /// The application has shut its sending side down.
+    pub fn is_shut(&self) -> bool {
+        self.fin_queued
     }
 
     /// Room for bytes to send.
@@ -360,9 +376,22 @@ impl Tcb {
         n
     }
 
+    /// The same for urgent data: the peer hears where it ends, and all that was written before is urgent, too (RFC 9293
+    /// section 3.8.5).
+    pub fn write_urgent(&mut self, pool: &mut Pool, cfg: &TcpConfig, data: &[u8]) -> usize {
+        let n = self.write(pool, cfg, data);
+        if n > 0 {
+            self.set_urgent();
+        }
+        n
+    }
+
     /// The oldest received chunk, whole, if it is at most `most` bytes: to be given to another connection.
     pub fn take_chunk(&mut self, most: usize) -> Option<Chunk> {
         let chunk = self.recv.pop(most)?;
+        if self.rare.is_some() {
+            self.pass_urgent();
+        }
         self.maybe_window_update();
         Some(chunk)
     }
@@ -496,6 +525,9 @@ impl Tcb {
         if let Some(mut o) = self.ooo.take() {
             o.clear(pool);
         }
+        if let Some(r) = &mut self.rare {
+            r.mtu_probe = None;
+        }
         self.rexmit_at = Instant::NEVER;
         self.ack_at = Instant::NEVER;
         self.wait_at = Instant::NEVER;
@@ -508,7 +540,6 @@ impl Tcb {
     pub(crate) fn die(&mut self, env: &mut Env, error: Option<TcpError>) {
         self.state = State::Closed;
         self.error = self.error.or(error);
-        self.mtu_probe = None;
         let recv = if self.detached { Default::default() } else { core::mem::take(&mut self.recv) };
         self.release(env.pool);
         self.recv = recv;

@@ -66,6 +66,7 @@ impl TimeWait {
             ack: self.rcv_nxt,
             flags: TcpFlags::ACK,
             wnd: self.wnd,
+            urgent: 0,
             options: TcpOptions { timestamps, ..TcpOptions::default() },
         }
     }

@@ -30,6 +30,7 @@ impl From<SockError> for Errno {
             SockError::Unreachable => Self::ENETUNREACH,
             // What Linux answers where no route leads: TCP to a broadcast or multicast address.
             SockError::InvalidDestination => Self::ENETUNREACH,
+            SockError::Broadcast => Self::EACCES,
             SockError::NoBuffer => Self::ENOBUFS,
             SockError::WouldBlock => Self::EAGAIN,
             SockError::MessageSize => Self::EMSGSIZE,
@@ -41,6 +42,8 @@ impl From<SockError> for Errno {
             SockError::HostUnreachable => Self::EHOSTUNREACH,
             SockError::ProtocolUnreachable => Self::ENOPROTOOPT,
             SockError::Protocol => Self::EPROTO,
+            SockError::BrokenPipe => Self::EPIPE,
+            SockError::Ended(e) => e.into(),
         }
     }
 }

@@ -234,6 +234,7 @@ mod tests {
             flags: TcpFlags::SYN,
             wnd: 0,
             payload_len: 0,
+            urgent: 0,
             options: TcpOptions::EMPTY,
         };
         HalfOpen::new(&syn, SeqNum(iss), ipv6, 3, now)

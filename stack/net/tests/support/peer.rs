@@ -39,6 +39,7 @@ pub struct Seg {
     pub ack: u32,
     pub flags: TcpFlags,
     pub wnd: u16,
+    pub urgent: u16,
     pub options: TcpOptions,
     /// Options as they stand in the header.
     pub raw_options: Vec<u8>,
@@ -80,6 +81,7 @@ pub fn parse_seg(bytes: &[u8], at: u64) -> Option<Seg> {
         ack: h.ack,
         flags: h.flags,
         wnd: h.window,
+        urgent: h.urgent,
         options: parse_options(&raw_options),
         raw_options,
         data: p.payload(bytes).to_vec(),
@@ -127,6 +129,8 @@ pub struct Peer {
     pub ts: bool,
     pub tsval: u32,
     pub tsecr: u32,
+    /// The pointer of segments with URG.
+    pub urgent: u16,
 }
 
 impl Peer {
@@ -142,6 +146,7 @@ impl Peer {
             ts: false,
             tsval: 1,
             tsecr: 0,
+            urgent: 1,
         }
     }
 
@@ -445,7 +450,7 @@ pub fn tcp_frame_to(
     buf[128..].copy_from_slice(data);
     let end = buf.len();
     let mut push = Push::new(&mut buf, 128, end);
-    let urgent = if flags.contains(URG) { 1 } else { 0 };
+    let urgent = if flags.contains(URG) { p.urgent } else { 0 };
     let (src_port, dst_port, window) = (p.port, p.stack_port, p.wnd);
     let tcp = TcpEmit { src_port, dst_port, seq, ack, flags, window, urgent, options };
     let src = addr(1, p.v6);
