@@ -100,7 +100,8 @@ impl Egress<'_> {
         let df = self.path.label_flags & MAY_FRAGMENT == 0;
         let label = self.path.label_flags;
         //= RFC 9293 section 3.9.1.9, SHLD-21, SHLD-22, SHLD-23
-        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos, *self.ip_id, df, label).ok()?;
+        p.ip(key.local, key.remote, protocol::TCP, self.ttl, self.tos | segment.ecn, *self.ip_id, df, label)
+            .ok()?;
         if let (Link::Ethernet(src), Hop::Mac(dst)) = (self.link, hop) {
             p.eth(src, *dst, None).ok()?;
         }

@@ -53,7 +53,7 @@ pub use drop_reason::DropReason;
 pub use flow::owner::Owners;
 pub use flow::{FlowId, ListenerId};
 pub use ingress::Ingress;
-pub use linerate_tcp::{Events, Instant, State, SynCookies, TcpConfig, TcpError};
+pub use linerate_tcp::{Events, Instant, State, SynCookies, TcpConfig, TcpError, ecn::EcnMode};
 pub use sock::SockError;
 pub use sock::calls::How;
 pub use stack::Stack;

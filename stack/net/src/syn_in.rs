@@ -198,6 +198,9 @@ impl Stack {
         match tcb.state() {
             State::SynReceived => {
                 if tcb.syn_acks_sent() {
+                    if seg.has(TcpFlags::SYN) {
+                        self.flows.half_opens.get_mut(i).set_ecn(seg.flags);
+                    }
                     self.flows.half_opens.get_mut(i).set_ambiguous();
                     // A peer that asks again is alive: the last wait is not cut short under it.
                     if half.retries() >= cfg.synack_retries.min(SYNACK_RETRIES_MAX) {

@@ -59,7 +59,8 @@ impl Stack {
         self.counters.tcp_segs_in += 1;
         frame.truncate(parsed.end as usize);
         frame.advance(parsed.l4_off as usize + data_off);
-        let seg = SegmentIn::new(&header, options, frame.len() as u32);
+        let mut seg = SegmentIn::new(&header, options, frame.len() as u32);
+        seg.ecn = net.tos & 3;
         match found {
             Some(Found::Conn(slot)) => self.conn_in(slot, &key, seg, frame, now),
             Some(Found::TimeWait(index)) => self.time_wait_in(index, &key, seg, frame, now),

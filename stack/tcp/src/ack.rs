@@ -3,6 +3,7 @@
 use linerate_wire::tcp::TcpFlags;
 
 use crate::cc::Acked;
+use crate::frto::Frto;
 use crate::input::TcpDrop;
 use crate::limits::{DUP_THRESH, RTO_MAX_NS, SACK_RANGES};
 use crate::prr::Prr;
@@ -12,6 +13,7 @@ use crate::seq::SeqNum;
 use crate::snd::{EVER_RETRANS, LOST, RETRANS, SACKED};
 use crate::tcb::{Env, Recovery, Rexmit, State, Tcb};
 use crate::time::{Instant, MS};
+use crate::undo::Evidence;
 
 /// What one ACK brought.
 #[derive(Default)]
@@ -26,10 +28,16 @@ struct Delivery {
     sacked: bool,
     /// Segments acknowledged cumulatively.
     segs: u32,
+    /// Something that was sent more than once was acknowledged.
+    resent_acked: bool,
     /// A duplicate that the peer reports (RFC 2883): its end.
     dsack: Option<SeqNum>,
+    /// With which all that recovery had sent again was reported.
+    all_reported: bool,
     /// A loss was found.
     newly_lost: bool,
+    /// The peer echoes congestion.
+    ece: bool,
 }
 
 impl Tcb {
@@ -48,7 +56,7 @@ impl Tcb {
         let window_moved = self.update_window(seg);
         let prior_pipe = self.snd.pipe;
         let acked = seg.ack.since(self.snd_una);
-        let mut d = Delivery::default();
+        let mut d = Delivery { ece: self.ecn.is_on() && seg.has(TcpFlags::ECE), ..Delivery::default() };
         self.begin_sample(env.now);
         if acked > 0 {
             self.release_acked(seg, &mut d, env);
@@ -67,7 +75,7 @@ impl Tcb {
         }
         if let Some(rtt) = d.rtt {
             self.rtt.sample(rtt);
-            self.rack.tlp.unmeasured = false;
+            self.rack.tlp.measured();
         }
         let is_dup = acked == 0
             && seg.payload_len == 0
@@ -76,18 +84,34 @@ impl Tcb {
             // The answer to a zero-window probe says nothing of losses.
             && self.snd_wnd > 0
             && self.flight() > 0;
-        if self.rack.tlp.out {
+        if self.rack.tlp.is_out() {
             self.tlp_on_ack(
                 seg.ack,
                 is_dup && seg.options.sack.is_empty(),
-                d.dsack == Some(self.rack.tlp.end_seq),
+                d.dsack == Some(self.rack.tlp_end),
             );
+        }
+        if self.rare.is_some() && self.undo().is_some() {
+            let ack = Evidence {
+                acked,
+                resent_acked: d.resent_acked,
+                is_dup,
+                sacked: d.sacked,
+                dsack: d.dsack.is_some(),
+                all_reported: d.all_reported,
+                rtt: d.rtt,
+            };
+            self.check_spurious(seg, &ack, env);
         }
         self.detect_loss(acked, is_dup, &mut d, env);
         self.react(acked, prior_pipe, &d, env);
         self.end_sample(d.rtt, env);
         if acked > 0 {
             self.retries = 0;
+            if self.recovery == Recovery::Open && self.snd_una.since(self.recover) > 1 << 30 {
+                // So that `recover` stays behind when sequence numbers wrap.
+                self.recover = self.snd_una - 1;
+            }
             self.soft_error = None;
             // The reordering timer that `detect_loss` has just set stays (RFC 8985 section 6.2 step 5), a stale one goes.
             let watched = self.sack_on && (self.snd.sacked > 0 || self.recovery.repairs());
@@ -172,6 +196,7 @@ impl Tcb {
                 d.rtt = Some(env.now.since(seg.sent_at));
             }
             d.segs += 1;
+            d.resent_acked |= seg.has(EVER_RETRANS);
             env.pool.free(seg.frame);
         }
         // MUST-18, Karn: what stood behind a hole may have arrived long before the retransmission that filled it.
@@ -232,10 +257,11 @@ impl Tcb {
     }
 
     /// The peer got `[start, end)` twice: one of ours was spurious (or the network made two of one).
-    fn on_dsack(&mut self, _start: SeqNum, end: SeqNum, d: &mut Delivery) {
+    fn on_dsack(&mut self, start: SeqNum, end: SeqNum, d: &mut Delivery) {
         d.dsack = Some(end);
+        d.all_reported |= self.undo_mut().is_some_and(|u| u.on_dsack(start, end));
         // A probe's duplicate says that the timer was early, not that RACK was.
-        let of_probe = self.rack.tlp.out && self.rack.tlp.is_retrans && end == self.rack.tlp.end_seq;
+        let of_probe = self.rack.tlp.is_out() && self.rack.tlp.is_retrans() && end == self.rack.tlp_end;
         if !of_probe {
             self.rack.on_dsack(self.snd_una, self.snd_nxt);
         }
@@ -295,20 +321,26 @@ impl Tcb {
 
     /// The window's answer to this ACK.
     fn react(&mut self, acked: u32, prior_pipe: u32, d: &Delivery, env: &mut Env) {
-        if self.recovery != Recovery::Open && self.snd_una.at_or_after(self.recover) {
+        if self.recovery.repairs() && self.snd_una.at_or_after(self.recover)
+            // Something beyond it, so that the peer has seen CWR and echoes no more.
+            || matches!(self.recovery, Recovery::Cwr(_)) && self.snd_una.after(self.recover)
+        {
             self.end_recovery();
+        }
+        if d.ece {
+            self.on_ece(prior_pipe);
         }
         if !self.recovery.repairs() && self.snd.lost_unsent > 0 && !self.mtu_probe_lost(env) {
             self.enter_fast_recovery(prior_pipe, env);
         }
         match self.recovery {
-            Recovery::Fast(_) => {
+            Recovery::Fast(_) | Recovery::Cwr(_) => {
                 // Without SACK each duplicate ACK delivered one segment (RFC 9937 section 5).
                 let delivered = if self.sack_on || acked > 0 { d.bytes } else { self.smss as u32 };
                 self.proportional_rate(delivered, acked > 0 && !d.newly_lost);
             }
             Recovery::Open | Recovery::Loss => {
-                if acked > 0 {
+                if acked > 0 && !self.frto_waits() {
                     let limited = self.cwnd_limited
                         || (self.cc.in_slow_start() && prior_pipe.saturating_mul(2) >= self.cc.cwnd);
                     // After a timeout a cumulative ACK may cover what had arrived long before.
@@ -330,12 +362,13 @@ impl Tcb {
 
     /// `recover` is acknowledged.
     fn end_recovery(&mut self) {
-        if matches!(self.recovery, Recovery::Fast(_)) && !self.cc.is_model_based() {
+        if matches!(self.recovery, Recovery::Fast(_) | Recovery::Cwr(_)) && !self.cc.is_model_based() {
             //= RFC 9937 section 6.2
             self.cc.cwnd = self.cc.ssthresh;
         }
         if self.recovery.repairs() {
             self.rack.on_recovered();
+            self.close_undo();
         }
         self.recovery = Recovery::Open;
         self.dup_acks = 0;
@@ -346,9 +379,18 @@ impl Tcb {
     /// RFC 6675 section 5 step 4, RFC 9937 section 6. `prior_pipe`: what was in flight before the ACK (or the timer)
     /// that told of the loss, which is RFC 9937's RecoverFS.
     pub(crate) fn enter_fast_recovery(&mut self, prior_pipe: u32, env: &Env) {
-        self.cc.on_congestion(self.flight());
+        self.recovery = match self.recovery {
+            //= RFC 3168 section 6.1.2
+            // The window was reduced for this round trip already.
+            Recovery::Cwr(prr) => Recovery::Fast(prr),
+            _ => {
+                self.begin_undo(false, Frto::Off);
+                self.cc.on_congestion(self.flight());
+                Recovery::Fast(Prr::new(prior_pipe))
+            }
+        };
         self.recover = self.snd_nxt;
-        self.recovery = Recovery::Fast(Prr::new(prior_pipe));
+        self.ecn.on_reduced();
         //= RFC 6675 section 5
         // (4.3): the first segment leaves whatever the pipe holds.
         self.head_due = true;
@@ -364,8 +406,9 @@ impl Tcb {
             return;
         }
         let (pipe, ssthresh, smss) = (self.pipe(), self.cc.ssthresh, self.smss as u32);
-        if let Recovery::Fast(prr) = &mut self.recovery
-            && let Some(cwnd) = prr.on_ack(delivered, pipe, ssthresh, smss, safe)
+        let forced = matches!(self.recovery, Recovery::Fast(_));
+        if let Recovery::Fast(prr) | Recovery::Cwr(prr) = &mut self.recovery
+            && let Some(cwnd) = prr.on_ack(delivered, pipe, ssthresh, smss, safe, forced)
         {
             self.cc.cwnd = cwnd;
         }

@@ -1,6 +1,7 @@
 //! What can be chosen for a connection.
 
 use crate::cc::{CcKind, IdleRestart};
+use crate::ecn::EcnMode;
 use crate::limits;
 
 /// When to search for the path's MTU without ICMP: Linux's tcp_mtu_probing, 0 to 2.
@@ -127,6 +128,8 @@ pub struct TcpConfig {
     pub fast_open_pending: u16,
     /// When a listener answers SYNs with cookies.
     pub syn_cookies: SynCookies,
+    /// Explicit congestion notification (RFC 3168).
+    pub ecn: EcnMode,
 }
 
 /// When a listener answers a SYN without keeping anything of it (RFC 4987 section 3.6).
@@ -186,6 +189,7 @@ impl Default for TcpConfig {
             stats: false,
             fast_open_pending: 0,
             syn_cookies: SynCookies::Auto,
+            ecn: EcnMode::Passive,
             mtu_probing: MtuProbing::OnBlackHole,
             mtu_base_mss: limits::MTU_BASE_MSS,
             mtu_floor_mss: limits::MTU_FLOOR_MSS,

@@ -1,6 +1,7 @@
 //! Time passes: delayed ACK, retransmission, probes, keep-alive, the end of waiting.
 
 use crate::config::TcpConfig;
+use crate::frto::Frto;
 use crate::output::Probe;
 use crate::segment::Sink;
 use crate::snd::{LOST, RETRANS, SACKED};
@@ -143,6 +144,7 @@ impl Tcb {
             self.syn_due = true;
             return;
         }
+        let had_no_sacks = self.snd.sacked == 0;
         self.mark_losses_on_rto(env);
         self.forget_mtu_probe();
         self.check_black_hole(env);
@@ -152,8 +154,21 @@ impl Tcb {
         // reduced for this loss.
         let first = match self.recovery {
             Recovery::Open | Recovery::Loss => self.retries == 1,
-            Recovery::Fast(_) => false,
+            Recovery::Fast(_) | Recovery::Cwr(_) => false,
         };
+        if first {
+            //= RFC 5682 section 2.1
+            // Step 1: not within an earlier recovery, and (section 3.1) not with a scoreboard that is forgotten now.
+            let frto = self.recovery == Recovery::Open && had_no_sacks && self.snd.unsent > 0;
+            self.begin_undo(true, if frto { Frto::First } else { Frto::Off });
+        } else if self.recovery == Recovery::Loss {
+            if let Some(u) = self.undo_mut() {
+                u.frto = Frto::Off;
+            }
+        } else {
+            self.forget_undo();
+        }
+        self.ecn.on_reduced();
         self.cc.on_rto(flight, first);
         self.recovery = Recovery::Loss;
         self.recover = self.snd_nxt;

@@ -8,6 +8,7 @@ use linerate_wire::tcp::TcpFlags;
 use linerate_wire::tcp_options::TcpOptions;
 
 use crate::config::TcpConfig;
+use crate::ecn::codepoint::NOT_ECT;
 use crate::limits::RTO_INITIAL_NS;
 use crate::open::Opening;
 use crate::segment::SegmentIn;
@@ -98,6 +99,14 @@ impl HalfOpen {
         self.bits |= ACKED;
     }
 
+    /// The SYN came again: whether it asks for ECN the last one says.
+    //= RFC 3168 section 6.1.1
+    pub fn set_ecn(&mut self, flags: TcpFlags) {
+        let flag = |f: TcpFlags, bit: u16| if flags.contains(f) { bit } else { 0 };
+        let asked = flag(TcpFlags::ECE, ECE) | flag(TcpFlags::CWR, CWR) | flag(TcpFlags::AE, AE);
+        self.bits = self.bits & !(ECE | CWR | AE) | asked;
+    }
+
     /// The SYN-ACK goes out once more, because the peer asked for it: an ACK does not say which one it answers.
     pub fn set_ambiguous(&mut self) {
         self.bits |= AMBIGUOUS;
@@ -168,6 +177,7 @@ impl HalfOpen {
                 | flag(CWR, TcpFlags::CWR)
                 | flag(AE, TcpFlags::AE),
             wnd: self.wnd,
+            ecn: NOT_ECT,
             payload_len: 0,
             urgent: 0,
             options: TcpOptions {
@@ -212,6 +222,7 @@ mod tests {
             ack: SeqNum(0),
             flags: TcpFlags::SYN | flags,
             wnd: 900,
+            ecn: NOT_ECT,
             payload_len: 0,
             urgent: 0,
             options,

@@ -135,6 +135,7 @@ impl Tcb {
                 Recovery::Open if self.snd.sacked > 0 || self.dup_acks > 0 => CaState::Disorder,
                 Recovery::Open => CaState::Open,
                 Recovery::Fast(_) => CaState::Recovery,
+                Recovery::Cwr(_) => CaState::Cwr,
                 Recovery::Loss => CaState::Loss,
             },
             retransmits: if persisting { 0 } else { self.retries },

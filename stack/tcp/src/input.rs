@@ -136,12 +136,7 @@ impl Tcb {
                     ..Segment::default()
                 });
             }
-            match self.last_sent_at.armed() {
-                Some(at) if self.retries == 0 => self.rtt.sample(env.now.since(at)),
-                Some(_) => self.rtt.syn_was_lost(),
-                // It can't be told which SYN-ACK is answered, or when it was sent.
-                None => {}
-            }
+            self.on_handshake_acked(seg, env.now);
             self.last_sent_at = env.now;
             self.snd_una += 1;
             self.snd_wnd = (seg.wnd as u32) << self.snd_wscale;
@@ -153,6 +148,9 @@ impl Tcb {
         self.note_timestamp(seg, env);
         if seg.options.user_timeout != 0 {
             self.note_user_timeout(seg.options.user_timeout, env);
+        }
+        if self.ecn.is_on() {
+            self.ecn_in(seg);
         }
         if let Err(why) = self.on_ack(seg, env) {
             return Disposition::Drop(why);
@@ -224,6 +222,7 @@ impl Tcb {
         }
         if self.state == State::SynReceived && seg.has(TcpFlags::SYN) && seg.seq == self.irs {
             // The peer did not get our SYN-ACK.
+            self.ecn.on_syn(seg.flags);
             self.syn_due = true;
             return Disposition::Drop(TcpDrop::OldDuplicate);
         }
@@ -268,8 +267,7 @@ impl Tcb {
             State::SynReceived if self.answers_early() => Some(TcpError::Reset),
             State::SynReceived if self.passive => None,
             State::SynReceived => Some(TcpError::Refused),
-            // Both sides are closed; unless what was written did not arrive.
-            State::Closing | State::LastAck | State::TimeWait if self.snd.segs.is_empty() => None,
+            State::Closing | State::LastAck | State::TimeWait => None,
             _ => Some(TcpError::Reset),
         };
         self.die(env, error);

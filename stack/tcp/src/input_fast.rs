@@ -18,6 +18,7 @@ impl Tcb {
             && seg.payload_len <= self.rcv_wnd()
             && self.ooo.is_none()
             && self.recovery == Recovery::Open
+            && self.ecn.predicts(seg.ecn)
             && seg.options.sack.is_empty()
             && seg.options.user_timeout == 0
             && seg.ack.at_or_after(self.snd_una)

@@ -6,6 +6,7 @@ use linerate_wire::tcp::TcpFlags;
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
+use crate::ecn::Ecn;
 use crate::input::{Disposition, TcpDrop};
 use crate::limits::{MSS_DEFAULT_V4, MSS_DEFAULT_V6, WSCALE_MAX};
 use crate::quick_acks::QuickAcks;
@@ -17,7 +18,7 @@ use crate::seq::SeqNum;
 use crate::snd::SendQueue;
 use crate::stats::Stats;
 use crate::tcb::{Env, Events, Recovery, Rexmit, State, Tcb, TcpError};
-use crate::time::{Instant, coarse};
+use crate::time::{Instant, MS, coarse};
 
 /// What the addresses of a connection decide.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +93,7 @@ impl Tcb {
             dup_acks: 0,
             head_due: false,
             rack: Rack::new(o.iss),
+            ecn: Ecn::new(cfg.ecn),
             last_sent_at: now,
             retries: 0,
             cwnd_limited: false,
@@ -153,6 +155,7 @@ impl Tcb {
         self.rcv_nxt = syn.seq + 1;
         self.rcv_adv = self.rcv_nxt;
         self.last_ack_sent = self.rcv_nxt;
+        self.ecn.on_syn(syn.flags);
         //= RFC 9293 section 3.7.1, MUST-14, MUST-15
         if let Some(mss) = o.mss {
             self.peer_mss = mss;
@@ -222,17 +225,34 @@ impl Tcb {
             self.retries = 0;
             return Disposition::Done;
         }
-        if self.retries == 0 {
-            self.rtt.sample(env.now.since(self.last_sent_at));
-        } else {
-            self.rtt.syn_was_lost();
-        }
-        self.snd_una = self.iss + 1;
+        self.ecn.on_syn_ack(seg.flags);
         let was_lost = self.retries > 0;
+        self.on_handshake_acked(seg, env.now);
+        self.snd_una = self.iss + 1;
         self.establish(env);
         self.syn_data_answered(seg, was_lost, env);
         self.ack_now = true;
         Disposition::Done
+    }
+
+    /// The first sample; or, if a SYN or SYN-ACK of ours had to be repeated, what that means.
+    pub(crate) fn on_handshake_acked(&mut self, seg: &SegmentIn, now: Instant) {
+        // It can't be told which SYN-ACK is answered, or when it was sent.
+        let Some(sent_at) = self.last_sent_at.armed() else { return };
+        if self.retries == 0 {
+            self.rtt.sample(now.since(sent_at));
+            return;
+        }
+        //= RFC 6298 section 5
+        self.rtt.syn_was_lost();
+        if let (true, Some((_, tsecr))) = (self.ts_on, seg.options.timestamps)
+            && (tsecr.wrapping_sub(self.ts_now(sent_at)) as i32) < 0
+        {
+            //= RFC 3522 section 3.2
+            // An earlier one is answered: nothing was lost, the path is only longer than a second.
+            self.retries = 0;
+            self.rtt.sample(self.ts_now(now).wrapping_sub(tsecr) as u64 * MS);
+        }
     }
 
     pub(crate) fn establish(&mut self, env: &mut Env) {

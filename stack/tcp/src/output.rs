@@ -3,6 +3,7 @@
 use linerate_wire::tcp::TcpFlags;
 use linerate_wire::tcp_options::{FastOpen, TcpOptions};
 
+use crate::ecn::codepoint;
 use crate::segment::{Segment, Sent, Sink};
 use crate::snd::PSH;
 use crate::stats::Limit;
@@ -79,7 +80,7 @@ impl Tcb {
             Probe::TailLoss => return self.send_tail_probe(env, sink),
             Probe::Window => return self.send_window_probe(env, sink),
         }
-        if self.snd.lost_unsent > 0 && self.retransmit(env, sink) {
+        if self.snd.lost_unsent > 0 && !self.frto_waits() && self.retransmit(env, sink) {
             return true;
         }
         self.cwnd_limited = false;
@@ -116,9 +117,10 @@ impl Tcb {
     }
 
     /// Bytes in flight as congestion control sees them; without SACK each duplicate ACK says that one segment left
-    /// the network (this is limited transmit, RFC 3042, too).
+    /// the network (this is limited transmit, RFC 3042, too). After a timeout they speak of what is not counted any more.
+    //= RFC 3042 section 2
     pub(crate) fn pipe(&self) -> u32 {
-        if self.sack_on {
+        if self.sack_on || self.recovery == Recovery::Loss {
             return self.snd.pipe;
         }
         self.snd.pipe.saturating_sub(self.dup_acks as u32 * self.smss as u32)
@@ -196,7 +198,7 @@ impl Tcb {
     pub(crate) fn send_next(&mut self, env: &mut Env, sink: &mut impl Sink) -> Sent {
         let i = self.snd.unsent;
         let fin = self.fin_queued && i + 1 == self.snd.segs.len() && self.state != State::SynReceived;
-        if self.emit(i, fin, env, sink) == Sent::NotNow {
+        if self.emit(i, fin, true, env, sink) == Sent::NotNow {
             return Sent::NotNow;
         }
         let len = self.snd.segs[i].len();
@@ -209,7 +211,7 @@ impl Tcb {
         }
         self.snd_nxt = self.snd_nxt.max(self.snd.segs[i].seq + len + fin as u32);
         self.fin_sent |= fin;
-        if let Recovery::Fast(prr) = &mut self.recovery {
+        if let Recovery::Fast(prr) | Recovery::Cwr(prr) = &mut self.recovery {
             prr.out += len;
         }
         Sent::Yes
@@ -222,7 +224,7 @@ impl Tcb {
             return Sent::NotNow;
         }
         let fin = self.fin_sent && i + 1 == self.snd.segs.len();
-        if self.emit(i, fin, env, sink) == Sent::NotNow {
+        if self.emit(i, fin, false, env, sink) == Sent::NotNow {
             return Sent::NotNow;
         }
         self.fin_lost &= !fin;
@@ -232,13 +234,18 @@ impl Tcb {
             s.data_out(self.snd.segs[i].len(), true, env.now);
         }
         env.counters.retransmits += 1;
+        let (end, len) = (self.snd.segs[i].end(), self.snd.segs[i].len());
+        let tsval = self.ts_now(env.now);
         if let Recovery::Fast(prr) = &mut self.recovery {
-            prr.out += self.snd.segs[i].len();
+            prr.out += len;
+        }
+        if let Some(u) = self.undo_mut() {
+            u.on_resent(end, len, tsval);
         }
         Sent::Yes
     }
 
-    fn emit(&mut self, i: usize, fin: bool, env: &mut Env, sink: &mut impl Sink) -> Sent {
+    fn emit(&mut self, i: usize, fin: bool, new: bool, env: &mut Env, sink: &mut impl Sink) -> Sent {
         let mut segment = self.header(TcpFlags::ACK, env.now);
         let seg = &mut self.snd.segs[i];
         segment.seq = seg.seq;
@@ -253,9 +260,22 @@ impl Tcb {
         if self.rare.is_some() {
             self.mark_urgent(&mut segment);
         }
+        // Not for what is sent again, nor for window probes.
+        //= RFC 3168 section 6.1.5
+        //= RFC 3168 section 6.1.6
+        let capable = new && self.ecn.is_on() && self.snd_wnd > 0;
+        if capable {
+            segment.ecn = codepoint::ECT_0;
+            if self.ecn.cwr_due() {
+                segment.flags |= TcpFlags::CWR;
+            }
+        }
         let seg = &mut self.snd.segs[i];
         let sent = sink.data(env.pool, &segment, &mut seg.frame, seg.sum);
         if sent == Sent::Yes {
+            if capable {
+                self.ecn.cwr_sent();
+            }
             self.last_sent_at = env.now;
             self.on_sent(env, false);
         }
@@ -326,8 +346,13 @@ impl Tcb {
         let segment = Segment {
             seq: self.snd_una,
             ack: if syn_ack { self.rcv_nxt } else { Default::default() },
-            flags: if syn_ack { TcpFlags::SYN | TcpFlags::ACK } else { TcpFlags::SYN },
+            flags: if syn_ack {
+                TcpFlags::SYN | TcpFlags::ACK | self.ecn.syn_ack_flags()
+            } else {
+                TcpFlags::SYN | self.ecn.syn_flags(self.retries > 0)
+            },
             wnd,
+            ecn: codepoint::NOT_ECT,
             options: TcpOptions {
                 mss: Some(self.local_mss),
                 wscale: self.scaling.then_some(self.rcv_wscale),
@@ -410,9 +435,10 @@ impl Tcb {
         Segment {
             seq: self.snd_nxt,
             ack: self.rcv_nxt,
-            flags,
+            flags: flags | self.ecn.ack_flags(),
             wnd: self.announce_window(false),
             urgent: 0,
+            ecn: codepoint::NOT_ECT,
             options: TcpOptions { timestamps, ..TcpOptions::default() },
         }
     }

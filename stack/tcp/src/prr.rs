@@ -18,9 +18,17 @@ impl Prr {
     }
 
     /// The window after an ACK that delivered `delivered` bytes (newly acknowledged and SACKed); `None`: as it was.
-    /// `safe`: SafeACK, SND.UNA moved and no further loss was found. With nothing delivered it is the timer that began
+    /// `forced`: the fast retransmit leaves whatever the division says. `safe`: SafeACK, SND.UNA moved and no further loss was found. With nothing delivered it is the timer that began
     /// the episode, and only what begins it leaves.
-    pub fn on_ack(&mut self, delivered: u32, pipe: u32, ssthresh: u32, smss: u32, safe: bool) -> Option<u32> {
+    pub fn on_ack(
+        &mut self,
+        delivered: u32,
+        pipe: u32,
+        ssthresh: u32,
+        smss: u32,
+        safe: bool,
+        forced: bool,
+    ) -> Option<u32> {
         if delivered == 0 && self.out > 0 {
             return None;
         }
@@ -37,8 +45,8 @@ impl Prr {
             }
             limit.min(ssthresh - pipe)
         };
-        // The fast retransmit leaves whatever the division says; a part of a segment is none.
-        let snd_cnt = if self.out == 0 { snd_cnt.max(smss) } else { snd_cnt };
+        // A part of a segment is none.
+        let snd_cnt = if forced && self.out == 0 { snd_cnt.max(smss) } else { snd_cnt };
         Some(pipe.saturating_add(snd_cnt))
     }
 }
@@ -51,10 +59,10 @@ mod tests {
     /// Half of what is delivered may leave while the pipe is above ssthresh = half of RecoverFS.
     #[test]
     fn proportional_above_ssthresh() {
-        let mut p = Prr { recover_fs: 20_000, ..Prr::default() };
+        let mut p = Prr::new(20_000);
         let mut pipe = 19_000;
         for _ in 0..8 {
-            let cwnd = p.on_ack(1000, pipe, 10_000, 1000, false).unwrap();
+            let cwnd = p.on_ack(1000, pipe, 10_000, 1000, false, true).unwrap();
             let out = (cwnd - pipe) / 1000 * 1000;
             p.out += out;
             pipe = pipe + out - 1000;
@@ -65,19 +73,23 @@ mod tests {
 
     #[test]
     fn at_most_what_was_delivered_below_ssthresh() {
-        let mut p = Prr { recover_fs: 20_000, delivered: 15_000, out: 15_000 };
-        assert_eq!(p.on_ack(1000, 2_000, 10_000, 1000, false), Some(3_000));
+        let mut p = Prr { delivered: 15_000, out: 15_000, ..Prr::new(20_000) };
+        assert_eq!(p.on_ack(1000, 2_000, 10_000, 1000, false, true), Some(3_000));
         p.out += 1000;
-        assert_eq!(p.on_ack(1000, 2_000, 10_000, 1000, true), Some(4_000), "slow start while it is safe");
-        assert_eq!(p.on_ack(9000, 9_500, 10_000, 1000, true), Some(10_000), "never above ssthresh");
+        assert_eq!(
+            p.on_ack(1000, 2_000, 10_000, 1000, true, true),
+            Some(4_000),
+            "slow start while it is safe"
+        );
+        assert_eq!(p.on_ack(9000, 9_500, 10_000, 1000, true, true), Some(10_000), "never above ssthresh");
     }
 
     /// Losses beyond the proportion: what was delivered and not replaced yet may follow at once (CRB).
     //= RFC 9937 section 6.2
     #[test]
     fn conservation_gives_back_what_was_withheld() {
-        let mut p = Prr { recover_fs: 20_000, delivered: 8_000, out: 4_000 };
-        assert_eq!(p.on_ack(1000, 3_000, 10_000, 1000, false), Some(8_000));
+        let mut p = Prr { delivered: 8_000, out: 4_000, ..Prr::new(20_000) };
+        assert_eq!(p.on_ack(1000, 3_000, 10_000, 1000, false, true), Some(8_000));
     }
 
     /// The fast retransmit is forced; what delivers nothing changes nothing after it.
@@ -85,8 +97,8 @@ mod tests {
     #[test]
     fn an_ack_that_delivers_nothing_lets_nothing_go() {
         let mut p = Prr::new(20_000);
-        assert_eq!(p.on_ack(0, 19_000, 10_000, 1000, false), Some(20_000));
+        assert_eq!(p.on_ack(0, 19_000, 10_000, 1000, false, true), Some(20_000));
         p.out = 1000;
-        assert_eq!(p.on_ack(0, 18_000, 10_000, 1000, true), None);
+        assert_eq!(p.on_ack(0, 18_000, 10_000, 1000, true, true), None);
     }
 }

@@ -11,15 +11,16 @@ use crate::tlp::Tlp;
 pub(crate) struct Rack {
     /// RACK.xmit_ts: when the latest delivered segment was sent.
     pub xmit_ts: Instant,
-    /// RACK.rtt of the segment delivered last, ns.
-    pub rtt: u64,
+    /// RACK.rtt of the segment delivered last, us, rounded up.
+    rtt_us: u32,
     /// RACK.end_seq: the end of the segment sent at `xmit_ts`.
     pub end_seq: SeqNum,
     /// Highest sequence delivered: RACK.fack.
     pub fack: SeqNum,
-    /// RACK.dsack_round, if `in_dsack_round`: until here the window does not grow again.
+    /// RACK.dsack_round, if `reo_wnd_persist` says that there was one: until here the window does not grow again.
     dsack_round: SeqNum,
-    in_dsack_round: bool,
+    /// TLP.end_seq, SND.NXT when the probe left: counts while one is out.
+    pub tlp_end: SeqNum,
     /// RACK.reordering_seen
     pub reordering_seen: bool,
     /// RACK.reo_wnd_mult, grown by D-SACKs (step 4); 0 is 1.
@@ -54,6 +55,11 @@ impl Rack {
         Self { fack: iss, end_seq: iss, ..Self::default() }
     }
 
+    /// RACK.rtt, ns.
+    fn rtt(&self) -> u64 {
+        self.rtt_us as u64 * 1000
+    }
+
     /// Steps 2 and 3 for a segment that was just delivered (acked or SACKed). Returns whether it showed reordering.
     #[inline]
     pub fn delivered(&mut self, seg: &TxSeg, now: Instant, min_rtt: u64, echo: Echo) -> bool {
@@ -67,7 +73,7 @@ impl Rack {
             // Step 2: the ACK is of the original, not of the retransmission.
             return reordered;
         }
-        self.rtt = rtt;
+        self.rtt_us = rtt.div_ceil(1000).min(u32::MAX as u64) as u32;
         if sent_after(seg.sent_at, end, self.xmit_ts, self.end_seq) {
             self.xmit_ts = seg.sent_at;
             self.end_seq = end;
@@ -77,10 +83,9 @@ impl Rack {
 
     /// Step 4: a D-SACK says that a retransmission was spurious: the window grows, once a round.
     pub fn on_dsack(&mut self, una: SeqNum, nxt: SeqNum) {
-        if self.in_dsack_round && una.before(self.dsack_round) {
+        if self.reo_wnd_persist > 0 && una.before(self.dsack_round) {
             return;
         }
-        self.in_dsack_round = true;
         self.dsack_round = nxt;
         self.reo_wnd_mult = self.reo_wnd_mult.max(1).saturating_add(1);
         self.reo_wnd_persist = REO_WND_PERSIST;
@@ -107,7 +112,7 @@ impl Rack {
 
     /// RFC 8985 section 6.3: of what is outstanding when the retransmission timer expires, this is lost.
     pub fn is_late(&self, seg: &TxSeg, now: Instant, reo_wnd: u64) -> bool {
-        seg.sent_at + self.rtt + reo_wnd <= now
+        seg.sent_at + self.rtt() + reo_wnd <= now
     }
 
     /// Step 5: marks what is lost; returns the time after which the rest would be (ns from now), if any rest.
@@ -127,7 +132,7 @@ impl Rack {
                 continue;
             }
             //= RFC 8985 section 6.2
-            let deadline = s.sent_at + self.rtt + reo_wnd;
+            let deadline = s.sent_at + self.rtt() + reo_wnd;
             if deadline <= now {
                 snd.mark(i, LOST, RETRANS);
             } else {
@@ -169,7 +174,7 @@ mod tests {
         let now = Instant(20 * MS);
         r.delivered(&q.segs[2], now, 10 * MS, NO_ECHO);
         q.mark(2, SACKED, 0);
-        assert_eq!(r.rtt, 18 * MS);
+        assert_eq!(r.rtt(), 18 * MS);
         let reo = r.reo_wnd(10 * MS, 18 * MS, false, 1);
         assert_eq!(reo, 2_500_000);
         // Segment 0 (sent at 0) is due at 20.5 ms, segment 1 at 21.5 ms.
@@ -215,7 +220,7 @@ mod tests {
         q.resent(0, Instant(50 * MS));
         let mut r = Rack::default();
         r.delivered(&q.segs[0], Instant(51 * MS), 10 * MS, NO_ECHO);
-        assert_eq!(r.rtt, 0, "1 ms is less than the smallest RTT ever seen");
+        assert_eq!(r.rtt(), 0, "1 ms is less than the smallest RTT ever seen");
     }
 
     /// Step 2, the other guard: the echoed timestamp is older than the retransmission.
@@ -228,7 +233,7 @@ mod tests {
             let mut r = Rack::default();
             let echo = Echo { tsecr: Some(tsecr), offset: 1000 };
             r.delivered(&q.segs[0], Instant(70 * MS), 10 * MS, echo);
-            assert_eq!(r.rtt, rtt, "TSecr {tsecr}");
+            assert_eq!(r.rtt(), rtt, "TSecr {tsecr}");
         }
     }
 
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn what_was_sent_just_before_the_timeout_is_not_lost_yet() {
         let (_pool, q) = five_segments();
-        let r = Rack { rtt: 10 * MS, ..Rack::default() };
+        let r = Rack { rtt_us: 10_000, ..Rack::default() };
         let late: u32 = q.segs.iter().map(|s| r.is_late(s, Instant(14 * MS), 2 * MS) as u32).sum();
         assert_eq!(late, 3, "sent at 0, 1 and 2 ms");
     }

@@ -1,12 +1,18 @@
 //! Round-trip time and retransmission timeout: RFC 6298.
 
 use crate::limits::{RTO_AFTER_SYN_LOSS_NS, RTO_INITIAL_NS, RTO_MAX_NS};
+use crate::time::MS;
 
 /// A unit is 16 ns: fine enough for the RTT within a host, and 32 bits of them are 68 s, more than RFC 6298 (2.5)'s
 /// smallest maximum of RTO.
 const UNIT_SHIFT: u32 = 4;
 /// The smallest RTO is kept in 100 us: 16 bits of them are 6.5 s.
 const RTO_MIN_UNIT_NS: u64 = 100_000;
+
+/// Nanoseconds in units.
+fn units(ns: u64) -> u32 {
+    (ns >> UNIT_SHIFT).min(u32::MAX as u64 - 1) as u32
+}
 
 /// SRTT, RTTVAR and RTO.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +83,14 @@ impl Rtt {
         if self.min_rtt == u32::MAX { u64::MAX } else { (self.min_rtt as u64) << UNIT_SHIFT }
     }
 
+    /// A timeout was spurious: what was known before it, or this `sample`, whichever is more; ns.
+    //= RFC 4015 section 3.2
+    pub fn after_spurious_timeout(&mut self, srtt_prev: u64, rttvar_prev: u64, sample: u64) {
+        // SRTT_prev has twice the clock's granularity in it, that of timestamps.
+        self.srtt = units((srtt_prev + 2 * MS).max(sample));
+        self.rttvar = units(rttvar_prev.max(sample / 2));
+    }
+
     /// RTO with its backoff, in ns: (5.5).
     pub fn rto(&self) -> u64 {
         self.rto_base().saturating_mul(1 << self.backoff.min(20)).min(RTO_MAX_NS)
@@ -103,7 +117,7 @@ impl Rtt {
 mod tests {
     use super::*;
     use crate::limits::RTO_MIN_NS;
-    use crate::time::{MS, SEC};
+    use crate::time::SEC;
 
     #[test]
     fn first_and_next_sample() {

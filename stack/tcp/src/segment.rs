@@ -18,6 +18,8 @@ pub struct SegmentIn {
     pub flags: TcpFlags,
     /// SEG.WND as on the wire, unscaled.
     pub wnd: u16,
+    /// The IP header's ECN field ([`codepoint`](crate::ecn::codepoint)).
+    pub ecn: u8,
     /// Payload octets.
     pub payload_len: u32,
     /// SEG.UP, meaningful with [`TcpFlags::URG`]
@@ -36,6 +38,7 @@ impl SegmentIn {
             wnd: h.window,
             payload_len,
             urgent: h.urgent,
+            ecn: 0,
             options,
         }
     }
@@ -66,6 +69,8 @@ pub struct Segment {
     pub wnd: u16,
     /// SEG.UP
     pub urgent: u16,
+    /// The IP header's ECN field ([`codepoint`](crate::ecn::codepoint)).
+    pub ecn: u8,
     /// Options.
     pub options: TcpOptions,
 }

@@ -7,6 +7,7 @@ use linerate_frame::{HEADROOM_BYTES, Pool};
 
 use crate::cc::Cc;
 use crate::config::TcpConfig;
+use crate::ecn::Ecn;
 use crate::prr::Prr;
 use crate::rack::Rack;
 use crate::rcv::{Chunk, RecvQueue};
@@ -100,6 +101,8 @@ pub struct TcpCounters {
     pub fast_path: u64,
     /// Segments sent again.
     pub retransmits: u64,
+    /// Recoveries that turned out to be spurious and were undone.
+    pub undone: u64,
     /// Expired retransmission timers.
     pub timeouts: u64,
     /// Tail-loss probes sent.
@@ -151,6 +154,8 @@ pub(crate) enum Recovery {
     Open,
     /// Fast recovery until `recover` is acknowledged.
     Fast(Prr),
+    /// The peer echoed congestion (RFC 3168): the window shrinks until something beyond `recover` is acknowledged.
+    Cwr(Prr),
     /// After a timeout, slow start until `recover` is acknowledged.
     Loss,
 }
@@ -158,7 +163,7 @@ pub(crate) enum Recovery {
 impl Recovery {
     /// Is something lost being sent again?
     pub fn repairs(&self) -> bool {
-        !matches!(self, Self::Open)
+        matches!(self, Self::Fast(_) | Self::Loss)
     }
 }
 
@@ -251,6 +256,7 @@ pub struct Tcb {
     /// The retransmission timer has expired, or recovery begins: the first lost segment leaves whatever cwnd says.
     pub(crate) head_due: bool,
     pub(crate) rack: Rack,
+    pub(crate) ecn: Ecn,
     pub(crate) last_sent_at: Instant,
     pub(crate) retries: u8,
     pub(crate) cwnd_limited: bool,
@@ -540,6 +546,7 @@ impl Tcb {
     pub(crate) fn die(&mut self, env: &mut Env, error: Option<TcpError>) {
         self.state = State::Closed;
         self.error = self.error.or(error);
+        self.forget_undo();
         let recv = if self.detached { Default::default() } else { core::mem::take(&mut self.recv) };
         self.release(env.pool);
         self.recv = recv;

@@ -67,6 +67,7 @@ impl TimeWait {
             flags: TcpFlags::ACK,
             wnd: self.wnd,
             urgent: 0,
+            ecn: crate::ecn::codepoint::NOT_ECT,
             options: TcpOptions { timestamps, ..TcpOptions::default() },
         }
     }

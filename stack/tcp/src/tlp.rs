@@ -8,24 +8,40 @@ use crate::snd::SACKED;
 use crate::tcb::{Env, Recovery, Rexmit, Tcb};
 use crate::time::Instant;
 
-/// RFC 8985 section 7.1.
+/// RFC 8985 section 7.1; its TLP.end_seq is [`Rack::tlp_end`](crate::rack::Rack).
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tlp {
-    /// TLP.end_seq: SND.NXT when the probe left; counts while `out`.
-    pub end_seq: SeqNum,
-    /// A probe is out.
-    pub out: bool,
-    /// TLP.is_retrans
-    pub is_retrans: bool,
-    /// No RTT was measured since the last probe.
-    pub unmeasured: bool,
-}
+pub(crate) struct Tlp(u8);
 
 impl Tlp {
-    /// Section 7.1: a recovery begins.
+    const OUT: u8 = 1;
+    /// TLP.is_retrans
+    const RETRANS: u8 = 2;
+    /// No RTT was measured since the last probe.
+    const UNMEASURED: u8 = 4;
+
+    /// Is a probe out?
+    #[inline]
+    pub fn is_out(self) -> bool {
+        self.0 & Self::OUT != 0
+    }
+
+    pub fn is_retrans(self) -> bool {
+        self.0 & Self::RETRANS != 0
+    }
+
+    fn sent(&mut self, retrans: bool) {
+        self.0 = Self::OUT | Self::UNMEASURED | if retrans { Self::RETRANS } else { 0 };
+    }
+
+    /// There is an RTT sample.
+    #[inline]
+    pub fn measured(&mut self) {
+        self.0 &= !Self::UNMEASURED;
+    }
+
+    /// The probe is answered, or a recovery begins.
     pub fn reset(&mut self) {
-        self.out = false;
-        self.is_retrans = false;
+        self.0 &= Self::UNMEASURED;
     }
 }
 
@@ -35,8 +51,7 @@ impl Tcb {
         self.sack_on
             && self.snd.sacked == 0
             && !self.recovery.repairs()
-            && !self.rack.tlp.out
-            && !self.rack.tlp.unmeasured
+            && self.rack.tlp.0 & (Tlp::OUT | Tlp::UNMEASURED) == 0
             && self.rtt.srtt() > 0
             && self.retries == 0
     }
@@ -101,9 +116,8 @@ impl Tcb {
         };
         if sent == Sent::Yes {
             env.counters.loss_probes += 1;
-            let tlp = &mut self.rack.tlp;
-            (tlp.out, tlp.is_retrans, tlp.unmeasured) = (true, !new, true);
-            tlp.end_seq = self.snd_nxt;
+            self.rack.tlp.sent(!new);
+            self.rack.tlp_end = self.snd_nxt;
         }
         self.rexmit = Rexmit::Rto;
         self.rexmit_at = env.now + self.rtt.rto();
@@ -112,15 +126,15 @@ impl Tcb {
 
     /// Section 7.4: what became of the probe? `dsack`: this ACK has a D-SACK that ends at the probe's end.
     pub(crate) fn tlp_on_ack(&mut self, ack: SeqNum, is_dup: bool, dsack: bool) {
-        let tlp = &mut self.rack.tlp;
-        if !tlp.out || ack.before(tlp.end_seq) {
+        let (tlp, end) = (&mut self.rack.tlp, self.rack.tlp_end);
+        if !tlp.is_out() || ack.before(end) {
             return;
         }
         //= RFC 8985 section 7.4.2
-        if !tlp.is_retrans || dsack || (is_dup && ack == tlp.end_seq) {
+        if !tlp.is_retrans() || dsack || (is_dup && ack == end) {
             // New data, or original and probe both arrived: nothing was lost.
             tlp.reset();
-        } else if ack.after(tlp.end_seq) {
+        } else if ack.after(end) {
             // The probe repaired a single loss: that was a congestion event all the same.
             tlp.reset();
             if self.recovery == Recovery::Open {

@@ -10,9 +10,10 @@ use crate::mtu_probe::MtuProbe;
 use crate::segment::{Segment, SegmentIn};
 use crate::seq::SeqNum;
 use crate::tcb::{Events, State, Tcb};
+use crate::undo::Undo;
 
 /// What most connections never have; it goes when nothing of it is left.
-#[derive(PartialEq, Eq, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// RCV.UP: behind the last urgent octet received, until it is read.
     rcv_up: Option<SeqNum>,
@@ -22,6 +23,8 @@ pub(crate) struct Rare {
     pub fast_open: FastOpen,
     /// The search for the path's MTU (RFC 4821).
     pub mtu_probe: Option<MtuProbe>,
+    /// What there was before recovery began.
+    pub undo: Option<Box<Undo>>,
     /// What became of the data on our SYN.
     pub syn_data: SynData,
 }
@@ -32,7 +35,15 @@ impl Tcb {
     }
 
     pub(crate) fn tidy_rare(&mut self) {
-        if self.rare.as_deref() == Some(&Rare::default()) {
+        let is_empty = |r: &Rare| {
+            r.rcv_up.is_none()
+                && r.snd_up.is_none()
+                && r.fast_open == FastOpen::default()
+                && r.mtu_probe.is_none()
+                && r.undo.is_none()
+                && r.syn_data == SynData::default()
+        };
+        if self.rare.as_deref().is_some_and(is_empty) {
             self.rare = None;
         }
     }

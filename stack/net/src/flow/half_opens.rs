@@ -233,6 +233,7 @@ mod tests {
             ack: SeqNum(0),
             flags: TcpFlags::SYN,
             wnd: 0,
+            ecn: 0,
             payload_len: 0,
             urgent: 0,
             options: TcpOptions::EMPTY,

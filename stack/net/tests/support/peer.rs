@@ -33,6 +33,8 @@ pub const ISS: u32 = 1000;
 pub struct Seg {
     pub at: u64,
     pub dst: IpAddr,
+    /// DSCP and ECN.
+    pub tos: u8,
     pub src_port: u16,
     pub dst_port: u16,
     pub seq: u32,
@@ -75,6 +77,7 @@ pub fn parse_seg(bytes: &[u8], at: u64) -> Option<Seg> {
     Some(Seg {
         at,
         dst: net.dst,
+        tos: net.tos,
         src_port: h.src_port,
         dst_port: h.dst_port,
         seq: h.seq,
@@ -131,6 +134,8 @@ pub struct Peer {
     pub tsecr: u32,
     /// The pointer of segments with URG.
     pub urgent: u16,
+    /// DSCP and ECN of what it sends.
+    pub tos: u8,
 }
 
 impl Peer {
@@ -147,6 +152,7 @@ impl Peer {
             tsval: 1,
             tsecr: 0,
             urgent: 1,
+            tos: 0,
         }
     }
 
@@ -455,7 +461,7 @@ pub fn tcp_frame_to(
     let tcp = TcpEmit { src_port, dst_port, seq, ack, flags, window, urgent, options };
     let src = addr(1, p.v6);
     push.tcp(&tcp, src, dst, None).unwrap();
-    push.ip(src, dst, protocol::TCP, 64, 0, 1, true, 0).unwrap();
+    push.ip(src, dst, protocol::TCP, 64, p.tos, 1, true, 0).unwrap();
     push.eth(MACS[1], mac, None).unwrap();
     let start = push.start();
     buf[start..].to_vec()
