@@ -242,7 +242,7 @@ fn in_synchronized(
         Acks::Unsent => s.snd_nxt + 1,
     };
     let outcome = expectation(synchronized(s, k, place, acks), ack);
-    let head = format!("# RFC 9293 section 3.10.7.4: the matrix\nestablished {offer}\n");
+    let head = format!("# RFC 9293 section 3.10.7.4: the matrix\nconfig frames 16\nestablished {offer}\n");
     let script = format!("{head}{}{}{outcome}", s.way, segment(k, s.rcv_nxt + off, ack, offer));
     check(&script, &format!("{} {} len {} {place:?} {acks:?} {offer}", s.state, k.flags, k.len), wrong);
 }
@@ -254,14 +254,16 @@ fn in_syn_received(k: Kind, (place, off): (Place, i64), acks: Acks, offer: &str,
         Some(reply) => format!("{reply}accept none\n"),
         None => outcome.replace("state", "accept\nstate"),
     };
-    let head = format!("# RFC 9293 section 3.10.7.4: the matrix\nlisten\nin SYN {offer}\nout SYN ACK\n");
+    let head = format!(
+        "# RFC 9293 section 3.10.7.4: the matrix\nconfig frames 16\nlisten\nin SYN {offer}\nout SYN ACK\n"
+    );
     let script = format!("{head}{}{outcome}", segment(k, 1 + off, ack, offer));
     check(&script, &format!("SYN-RECEIVED {} len {} {place:?} {acks:?} {offer}", k.flags, k.len), wrong);
 }
 
 fn in_syn_sent(k: Kind, acks: Acks, wrong: &mut Vec<String>) {
     let ack = acks as i64;
-    let head = "# RFC 9293 section 3.10.7.3: the matrix\nconnect\nout SYN\n";
+    let head = "# RFC 9293 section 3.10.7.3: the matrix\nconfig frames 16\nconnect\nout SYN\n";
     let script = format!("{head}{}{}", segment(k, 0, ack, ""), expectation(syn_sent(k, acks), ack));
     check(&script, &format!("SYN-SENT {} len {} {acks:?}", k.flags, k.len), wrong);
 }
