@@ -1,80 +1,11 @@
 //! What is not a segment: the application's calls, settings, and what can be known of a connection.
 
-use linerate_net::{DropReason, Events, State, TcpConfig, TcpError};
-use linerate_tcp::SynCookies;
-use linerate_tcp::cc::CcKind;
+use linerate_net::{DropReason, Events, State, TcpError};
 
 use super::segments::pattern;
+use super::settings::change;
 use super::text::{Args, Wrong, hex, number, show_span, span, wrong};
-use super::world::{Setup, World, host};
-
-fn on(s: &str) -> Result<bool, Wrong> {
-    match s {
-        "on" => Ok(true),
-        "off" => Ok(false),
-        _ => wrong("on or off", s),
-    }
-}
-
-/// `config KEY VALUE ...`
-pub fn configure(setup: &mut Setup, args: &mut Args) -> Result<(), Wrong> {
-    while let Some(key) = args.next() {
-        let value = args.need("a value")?;
-        match key {
-            "ipv6" => setup.v6 = on(value)?,
-            "mtu" => setup.mtu = number(value)? as u16,
-            "frames" => setup.frames = number(value)? as u32,
-            _ => change(&mut setup.tcp, key, value)?,
-        }
-    }
-    Ok(())
-}
-
-/// One setting of TCP, of the stack or of one connection.
-fn change(tcp: &mut TcpConfig, key: &str, value: &str) -> Result<(), Wrong> {
-    match key {
-        "ts" => tcp.timestamps = on(value)?,
-        "sack" => tcp.sack = on(value)?,
-        "wscale" => tcp.window_scaling = on(value)?,
-        "nodelay" => tcp.nodelay = on(value)?,
-        "cork" => tcp.cork = on(value)?,
-        "rcvbuf" => (tcp.rcv_buf_bytes, tcp.rcv_buf_max_bytes) = (number(value)? as u32, 0),
-        "sndbuf" => (tcp.snd_buf_bytes, tcp.snd_buf_max_bytes) = (number(value)? as u32, 0),
-        "clamp" => tcp.window_clamp_bytes = number(value)? as u32,
-        "mss-max" => tcp.mss_max = number(value)? as u16,
-        "rto-min" => tcp.rto_min_ns = span(value)?,
-        "delack" => tcp.delack_ns = span(value)?,
-        "stretch-acks" => tcp.stretch_acks = on(value)?,
-        "quickack" => tcp.quickack_segs = number(value)? as u8,
-        "r1" => tcp.r1_retries = number(value)? as u8,
-        "r2" => tcp.data_retries = number(value)? as u8,
-        "syn-r2" => tcp.syn_retries = number(value)? as u8,
-        "linger" => tcp.linger_ns = Some(span(value)?),
-        "fin-wait-2" => tcp.fin_wait_2_ns = span(value)?,
-        "user-timeout" => tcp.user_timeout_ns = Some(span(value)?),
-        "defer-accept" => tcp.defer_accept_ns = span(value)?,
-        "ttl" => tcp.ttl = number(value)? as u8,
-        "dscp" => tcp.tos = (number(value)? as u8) << 2,
-        "keepalive" => (tcp.keepalive, tcp.keepalive_idle_ns) = (true, span(value)?),
-        "cookies" => {
-            tcp.syn_cookies = match value {
-                "always" => SynCookies::Always,
-                "never" => SynCookies::Never,
-                "auto" => SynCookies::Auto,
-                _ => return wrong("always, never or auto", value),
-            }
-        }
-        "cc" => {
-            tcp.cc = match value {
-                "reno" => CcKind::NewReno,
-                "cubic" => CcKind::Cubic,
-                _ => return wrong("a congestion control", value),
-            }
-        }
-        _ => return wrong("a setting", key),
-    }
-    Ok(())
-}
+use super::world::{World, host};
 
 fn state_name(s: Option<State>) -> &'static str {
     match s {
@@ -169,9 +100,14 @@ impl World {
             None => host(2, self.v6),
         };
         let conn = &mut self.conns[c];
-        match (self.stack.connect(to, conn.peer_port, self.now), args.value("error")) {
-            (Ok(id), None) => {
-                (conn.flow, conn.stack_port) = (Some(id), 0);
+        let data: Option<Vec<u8>> = args.number("data")?.map(|n| (0..n).map(pattern).collect());
+        let opened = match data {
+            None => self.stack.connect(to, conn.peer_port, self.now).map(|id| (id, 0)),
+            Some(d) => self.stack.connect_fast_open((None, 0), (to, conn.peer_port), &d, None, self.now),
+        };
+        match (opened, args.value("error")) {
+            (Ok((id, taken)), None) => {
+                (conn.flow, conn.stack_port, conn.written) = (Some(id), 0, taken as u64);
                 self.turn();
                 Ok(())
             }
@@ -255,7 +191,11 @@ impl World {
             return wrong("a statement of the README, of a connection accepted or connected", verb);
         };
         match verb {
-            "write" => self.write(c, args)?,
+            "write" | "write-urgent" => self.write(c, verb == "write-urgent", args)?,
+            "urgent" => {
+                let got = self.stack.urgent(id).map_or("none".into(), |n| n.to_string());
+                same("urgent", args.need("a number, or none")?, got)?;
+            }
             "read" => self.read(c, args)?,
             "readable" => {
                 let want = args.need("a number")?;
@@ -280,13 +220,17 @@ impl World {
     }
 
     /// `write N` or `write N took=M`
-    fn write(&mut self, c: usize, args: &mut Args) -> Result<(), Wrong> {
+    fn write(&mut self, c: usize, urgent: bool, args: &mut Args) -> Result<(), Wrong> {
         let n = number(args.need("how many bytes")?)?;
         let took = args.number("took")?.unwrap_or(n);
         let conn = &mut self.conns[c];
         let from = conn.written as i64;
         let data: Vec<u8> = (from..from + n).map(pattern).collect();
-        let written = conn.flow.map_or(0, |id| self.stack.write(id, &data));
+        let written = match conn.flow {
+            Some(id) if urgent => self.stack.write_urgent(id, &data),
+            Some(id) => self.stack.write(id, &data),
+            None => 0,
+        };
         conn.written += written as u64;
         same("took", took, written)
     }
@@ -321,7 +265,10 @@ impl World {
 
     /// `events A B`: all that happened since they were last asked for, and no others.
     fn events(&mut self, c: usize, args: &mut Args) -> Result<(), Wrong> {
-        const NAMES: [(&str, Events); 4] = [
+        const NAMES: [(&str, Events); 7] = [
+            ("TROUBLE", Events::TROUBLE),
+            ("URGENT", Events::URGENT),
+            ("SOFT_ERROR", Events::SOFT_ERROR),
             ("READABLE", Events::READABLE),
             ("WRITABLE", Events::WRITABLE),
             ("CONNECTED", Events::CONNECTED),

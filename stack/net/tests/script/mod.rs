@@ -5,6 +5,7 @@ pub mod matrix;
 pub mod options;
 pub mod packet;
 pub mod segments;
+pub mod settings;
 pub mod text;
 pub mod world;
 
@@ -35,7 +36,7 @@ pub fn run(script: &str, v6: bool) -> Result<(), Failure> {
         let Some(first) = words.first() else { continue };
         last = i + 1;
         let done = match (*first, &mut world) {
-            ("config", None) => calls::configure(&mut setup, &mut Args::new(&words[1..])),
+            ("config", None) => settings::configure(&mut setup, &mut Args::new(&words[1..])),
             ("config", Some(_)) => wrong("config before everything else", text),
             (_, world) => world.get_or_insert_with(|| World::new(&setup)).line(&words),
         };

@@ -38,6 +38,7 @@ pub fn options_out(conn: &mut Conn, t: &Tcp, args: &mut Args, got: &str) -> Resu
             return wrong("options of a SYN only on a SYN (MUST-65)", got);
         }
     }
+    fast_open_out(conn, find(34), args, got)?;
     if let Some(kinds) = args.value("kinds") {
         let list: Vec<String> = options.iter().map(|(k, _)| k.to_string()).collect();
         if list.join(",") != kinds {
@@ -78,6 +79,23 @@ pub fn options_out(conn: &mut Conn, t: &Tcp, args: &mut Args, got: &str) -> Resu
         None => Vec::new(),
     };
     if sack == want { Ok(()) } else { wrong(format!("SACK blocks {want:?}"), got) }
+}
+
+/// Fast Open's option (RFC 7413): `tfo=request`, `tfo=cookie`, `tfo=none`. The cookie is kept for the peer's SYNs.
+fn fast_open_out(conn: &mut Conn, value: Option<&[u8]>, args: &mut Args, got: &str) -> Result<(), Wrong> {
+    let kind = match value {
+        None => "none",
+        Some([]) => "request",
+        Some(cookie) => {
+            conn.cookie = cookie.to_vec();
+            "cookie"
+        }
+    };
+    match args.value("tfo") {
+        Some(want) if want != kind => wrong(format!("tfo={want}"), format!("{got} tfo={kind}")),
+        None if kind == "cookie" => wrong("no Fast Open cookie", got),
+        _ => Ok(()),
+    }
 }
 
 /// The options of a segment of the peer, as bytes.
@@ -125,6 +143,15 @@ pub fn options_in(conn: &mut Conn, flags: u16, clock: u32, args: &mut Args) -> R
             o.extend(absolute(left, conn.stack_iss).to_be_bytes());
             o.extend(absolute(right, conn.stack_iss).to_be_bytes());
         }
+    }
+    if let Some(cookie) = args.value("tfo") {
+        let cookie = match cookie {
+            "request" => Vec::new(),
+            "cookie" => conn.cookie.clone(),
+            given => hex(given)?,
+        };
+        o.extend([34, 2 + cookie.len() as u8]);
+        o.extend(cookie);
     }
     if let Some(raw) = args.value("opts") {
         o.extend(hex(raw)?);

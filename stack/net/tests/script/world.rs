@@ -40,6 +40,8 @@ pub struct Conn {
     /// The stack's first and last TSval.
     pub ts_first: Option<u32>,
     pub ts_last: u32,
+    /// Fast Open's cookie that the stack gave, or sent.
+    pub cookie: Vec<u8>,
     /// Bytes that the application has written and read.
     pub written: u64,
     pub read: u64,
@@ -61,6 +63,7 @@ impl Conn {
             ts: false,
             ts_first: None,
             ts_last: 0,
+            cookie: Vec::new(),
             written: 0,
             read: 0,
         }
@@ -159,7 +162,11 @@ impl World {
             return i;
         }
         let index = self.conns.len();
-        self.conns.push(Conn::new(name, index as u16));
+        let mut conn = Conn::new(name, index as u16);
+        // All connections are of one peer.
+        conn.cookie =
+            self.conns.iter().rev().map(|c| c.cookie.clone()).find(|c| !c.is_empty()).unwrap_or_default();
+        self.conns.push(conn);
         index
     }
 
