@@ -222,7 +222,7 @@ impl Play {
             10 => TcpFlags::ACK | TcpFlags::FIN,
             11 => TcpFlags::RST,
             12 => TcpFlags::SYN,
-            _ => TcpFlags::from_bits_truncate(i.u8()),
+            _ => TcpFlags::from_bits(i.u8() as u16),
         };
         let mut seq = self.rcv_nxt;
         if kind & 16 != 0 {

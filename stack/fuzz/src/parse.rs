@@ -11,7 +11,7 @@ pub fn run(data: &[u8]) {
         let (l4, end) = (parsed.l4_off as usize, parsed.end as usize);
         assert!(end <= data.len() && (parsed.net.is_none() || l4 <= end));
         let _ = (parsed.l4(data), parsed.payload(data));
-        let _ = FlowKey::from_parsed(data, &parsed);
+        let _ = parsed.flow_key(data);
     }
     let mut frame = data.to_vec();
     if frame.len() >= 6 && frame[0] & 3 == 0 {

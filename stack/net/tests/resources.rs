@@ -21,7 +21,7 @@ fn wire() -> Faults {
 #[test]
 fn a_slow_reader_is_copied_out() {
     let total = 600_000;
-    let mut h = Host::with_frames(128, TcpConfig::default());
+    let mut h = Host::with_frames(128, TcpConfig { rcv_buf_bytes: 1 << 20, ..TcpConfig::default() });
     let (mut slow, slow_id) = h.accepted(&Opts { wscale: Some(4), ..Opts::default() });
     let (mut quick, quick_id) = h.accepted(&Opts { wscale: Some(4), ..Opts::default() });
     let mut sent = 0;

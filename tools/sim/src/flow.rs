@@ -14,8 +14,9 @@ use crate::{SEC, host};
 /// In a flow that is cut short, the end that is left over waits so long for news, then aborts: without keep-alive
 /// nothing tells it that its peer is gone (RFC 9293 section 3.8.4).
 const ALONE_NS: u64 = 400 * SEC;
-/// What a SYN cookie is good for at least (`flow/syn_cookie.rs`: one to two steps of 64 s).
-const COOKIE_NS: u64 = 64 * SEC;
+/// How long a half-open connection is remembered at least: five repetitions of its SYN-ACK take 63 s, a SYN cookie is
+/// good for 64 s (`flow/syn_cookie.rs`).
+const HALF_OPEN_NS: u64 = 60 * SEC;
 /// A connection is given up no earlier than this after the last news from the peer: RFC 9293 SHLD-11.
 const R2_NS: u64 = 100 * SEC;
 
@@ -301,8 +302,10 @@ impl Flow {
         self.finish(e, Some(error), now_ns);
         let excused = match error {
             TcpError::TimedOut => silent_ns >= R2_NS || self.plan.is_rough(),
-            // The handshake's last ACK came later than the SYN cookie that it answers is good for.
-            TcpError::Reset if self.ends[1 - e].id.is_none() && now_ns - self.plan.start_ns > COOKIE_NS => {
+            // The handshake's last ACK came when the server had forgotten what it answers.
+            TcpError::Reset
+                if self.ends[1 - e].id.is_none() && now_ns - self.plan.start_ns > HALF_OPEN_NS =>
+            {
                 true
             }
             // The other end, given up by its host, is reset when it speaks again.
