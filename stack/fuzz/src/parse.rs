@@ -1,7 +1,7 @@
 //! Any bytes as a frame: through the parser, then through a stack.
 
 use linerate_net::{Link, TcpConfig};
-use linerate_wire::{FlowKey, parse, parse_ip};
+use linerate_wire::{parse, parse_ip};
 
 use crate::host::{Host, MAC};
 

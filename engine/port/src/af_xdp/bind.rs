@@ -36,7 +36,7 @@ pub enum XskMode {
 
 /// A socket's close returns before its queue is free again (the pool is released from a work item), so a bind
 /// right after a close may find it busy.
-const BUSY_RETRY: Duration = Duration::from_millis(500);
+const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 pub(super) fn bind(
     fd: BorrowedFd<'_>,
